@@ -1,0 +1,2 @@
+//! The `logstack` binary.
+fn main() {}

@@ -1,0 +1,3 @@
+//! The log store. Four rooms, one direction: `http -> ingest -> storage <- query <- http`.
+
+pub mod model;
