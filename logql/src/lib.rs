@@ -3,5 +3,6 @@
 pub mod ast;
 pub mod labels;
 pub mod quote;
+pub mod units;
 
 pub use labels::Labels;
