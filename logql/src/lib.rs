@@ -2,7 +2,9 @@
 
 pub mod ast;
 pub mod labels;
+pub mod matcher;
 pub mod quote;
+pub mod re2;
 pub mod units;
 
 pub use labels::Labels;
