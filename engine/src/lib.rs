@@ -1,3 +1,4 @@
 //! The log store. Four rooms, one direction: `http -> ingest -> storage <- query <- http`.
 
 pub mod model;
+pub mod query;
