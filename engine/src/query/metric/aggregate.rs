@@ -125,15 +125,19 @@ mod tests {
     const NAN: f64 = f64::NAN;
 
     #[track_caller]
-    fn check(op: VectorOp, param: Option<u64>, grouping: Option<(bool, &[&str])>, lines: &[(&str, &[f64])], want: &str) {
+    fn check(
+        op: VectorOp,
+        param: Option<u64>,
+        grouping: Option<(bool, &[&str])>,
+        lines: &[(&str, &[f64])],
+        want: &str,
+    ) {
         let steps = lines.first().map_or(0, |line| line.1.len());
         let aggregation = VectorAggregation {
             op,
             param,
-            grouping: grouping.map(|(without, labels)| Grouping {
-                without,
-                labels: labels.iter().map(|&l| l.to_owned()).collect(),
-            }),
+            grouping: grouping
+                .map(|(without, labels)| Grouping { without, labels: labels.iter().map(|&l| l.to_owned()).collect() }),
             inner: Box::new(MetricExpr::Literal(0.0)),
         };
         assert_eq!(show(&aggregate(&aggregation, matrix(lines), steps)), want, "{op:?} {param:?} {grouping:?}");

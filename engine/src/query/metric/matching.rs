@@ -23,9 +23,8 @@ const DUPLICATE_LEFT: Error = Error::Matching(
     "found duplicate series on the left hand-side;many-to-many matching not allowed: matching labels must be unique \
      on one side",
 );
-const IMPLICIT_MANY: Error = Error::Matching(
-    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
-);
+const IMPLICIT_MANY: Error =
+    Error::Matching("multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)");
 const AMBIGUOUS_GROUP: Error =
     Error::Matching("multiple matches for labels: grouping labels must ensure unique matches");
 
@@ -199,7 +198,8 @@ mod tests {
     fn pairs_on_listed_labels() {
         let many: Lines = &[("app=api,env=prod", &[4.0]), ("app=db,env=dev", &[3.0]), ("app=web,env=prod", &[3.0])];
         let one: Lines = &[("env=dev,zone=a", &[3.0]), ("env=prod", &[7.0])];
-        let left = |include: &[&str]| Some(GroupSide::Left { include: include.iter().map(|&l| l.to_owned()).collect() });
+        let left =
+            |include: &[&str]| Some(GroupSide::Left { include: include.iter().map(|&l| l.to_owned()).collect() });
         check(
             BinaryOp::Add,
             on(&["env"], left(&[])),
@@ -207,13 +207,7 @@ mod tests {
             one,
             Ok("{app=api,env=prod} 11; {app=db,env=dev} 6; {app=web,env=prod} 10"),
         );
-        check(
-            BinaryOp::Add,
-            on(&["env"], left(&["zone", "app"])),
-            &many[1..2],
-            one,
-            Ok("{env=dev,zone=a} 6"),
-        );
+        check(BinaryOp::Add, on(&["env"], left(&["zone", "app"])), &many[1..2], one, Ok("{env=dev,zone=a} 6"));
         check(BinaryOp::Add, on(&["env"], left(&["app"])), many, one, Err(AMBIGUOUS_GROUP.to_string().leak()));
         check(BinaryOp::Add, on(&["env"], None), many, one, Err(IMPLICIT_MANY.to_string().leak()));
         check(BinaryOp::Add, on(&["env"], None), one, many, Err(DUPLICATE_RIGHT.to_string().leak()));
