@@ -1,4 +1,5 @@
 //! The log store. Four rooms, one direction: `http -> ingest -> storage <- query <- http`.
 
+pub mod http;
 pub mod model;
 pub mod query;
