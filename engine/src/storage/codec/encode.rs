@@ -1,0 +1,103 @@
+//! From rows to the bytes of a block.
+
+use super::dict::TemplateDict;
+use super::error::{Error, Result};
+use super::filter::BlockFilter;
+use super::meta::{BLOCK_LINE_BYTES_MAX, BLOCK_ROWS_MAX, BlockMeta};
+use super::section::{SectionKind, SectionWriter};
+use super::{metadata, plain, timestamps};
+use crate::model::Rows;
+
+/// How much work goes into a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Lines as they are, zstd-1: for rows that a background task encodes again within minutes.
+    Quick,
+    /// Templates and typed columns, zstd-3; blocks of about 4 MiB of lines.
+    Fresh,
+    /// The same with zstd-9 and pco, for parts that stay; blocks of about 16 MiB.
+    Settled,
+}
+
+impl Level {
+    fn zstd(self) -> i32 {
+        match self {
+            Self::Quick => 1,
+            Self::Fresh => 3,
+            Self::Settled => 9,
+        }
+    }
+
+    fn pco(self) -> usize {
+        match self {
+            Self::Quick => 4,
+            Self::Fresh | Self::Settled => 8,
+        }
+    }
+}
+
+/// What an encoded block leaves besides its bytes.
+#[derive(Debug, Clone)]
+pub struct Encoded {
+    /// For the part's block directory.
+    pub meta: BlockMeta,
+    /// For the part's filter index.
+    pub filter: BlockFilter,
+}
+
+/// Encodes blocks, one after the other; keeps its buffers between them.
+pub struct BlockEncoder {
+    level: Level,
+    writer: SectionWriter,
+    raw: Vec<u8>,
+    metadata_ids: Vec<u32>,
+}
+
+impl BlockEncoder {
+    /// An encoder with empty buffers.
+    pub fn new(level: Level) -> Self {
+        Self { level, writer: SectionWriter::new(level.zstd()), raw: Vec::new(), metadata_ids: Vec::new() }
+    }
+
+    /// Appends the block of `rows` to `out`: rows of one stream, ascending in time, at least one, at most
+    /// [`BLOCK_ROWS_MAX`] with at most [`BLOCK_LINE_BYTES_MAX`] of lines unless there is a single row. New templates
+    /// are added to `templates`, the dictionary of the part that the block will be in.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] when rows or bytes are out of these bounds; `out` is then unchanged.
+    pub fn encode(&mut self, rows: &Rows, templates: &mut TemplateDict, out: &mut Vec<u8>) -> Result<Encoded> {
+        let too_large = rows.len() > BLOCK_ROWS_MAX || (rows.len() > 1 && rows.bytes.len() > BLOCK_LINE_BYTES_MAX);
+        if rows.is_empty() || too_large {
+            return Err(Error::TooLarge { rows: rows.len(), line_bytes: rows.bytes.len() });
+        }
+        debug_assert!(rows.timestamps.is_sorted(), "rows of a block ascend in time");
+        let _ = templates;
+        let start = out.len();
+        let mut sections = Vec::new();
+
+        self.raw.clear();
+        let encoding = timestamps::encode(&rows.timestamps, self.level.pco(), &mut self.raw);
+        sections.push(self.writer.put(SectionKind::Timestamps, encoding, &self.raw, start, out));
+
+        plain::encode(&rows.ends, &rows.bytes, &mut self.writer, start, out, &mut sections);
+
+        self.metadata_ids.clone_from(&rows.metadata_ids);
+        self.raw.clear();
+        let set_count = metadata::encode_sets(&rows.metadata, &mut self.metadata_ids, &mut self.raw);
+        if set_count > 0 {
+            sections.push(self.writer.put(SectionKind::MetadataSets, 0, &self.raw, start, out));
+            self.raw.clear();
+            let encoding = metadata::encode_ids(&self.metadata_ids, set_count + 1, &mut self.raw);
+            sections.push(self.writer.put(SectionKind::MetadataIds, encoding, &self.raw, start, out));
+        }
+
+        let meta = BlockMeta {
+            rows: rows.len() as u32,
+            first_ns: rows.timestamps[0],
+            last_ns: rows.timestamps[rows.len() - 1],
+            line_bytes: rows.bytes.len() as u64,
+            sections,
+        };
+        Ok(Encoded { meta, filter: BlockFilter::default() })
+    }
+}

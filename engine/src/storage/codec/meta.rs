@@ -1,0 +1,87 @@
+//! What is known of a block without reading it: rows, times, bytes, and where its sections are.
+//!
+//! ```text
+//! meta := version:u8 rows first_ns:zigzag span_ns line_bytes section_count section*     integers are LEB128
+//! section := kind:u8 (packing | encoding << 4):u8 stored_bytes raw_bytes? checksum:u64le  raw_bytes unless stored
+//! ```
+
+use super::error::{Error, Result, damaged};
+use super::section::{Section, SectionKind};
+use super::wire::{Reader, put_signed, put_varint};
+
+/// Most rows of a block.
+pub const BLOCK_ROWS_MAX: usize = 128 << 10;
+/// Most bytes of lines in a block of several rows; a single longer line has a block of its own.
+pub const BLOCK_LINE_BYTES_MAX: usize = 64 << 20;
+/// More sections than a block of largest size has.
+const SECTIONS_MAX: usize = 4096;
+const VERSION: u8 = 1;
+
+/// The directory entry of a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockMeta {
+    /// Number of rows, at least one.
+    pub rows: u32,
+    /// Timestamp of the first row.
+    pub first_ns: i64,
+    /// Timestamp of the last row.
+    pub last_ns: i64,
+    /// Sum of the lengths of the lines.
+    pub line_bytes: u64,
+    /// Where the columns are.
+    pub sections: Vec<Section>,
+}
+
+impl BlockMeta {
+    /// Length of the block: what its sections take.
+    pub fn stored_bytes(&self) -> u64 {
+        self.sections.iter().map(|s| u64::from(s.stored_bytes)).sum()
+    }
+
+    /// Sections of a kind, in order.
+    pub(crate) fn sections(&self, kind: SectionKind) -> impl Iterator<Item = &Section> {
+        self.sections.iter().filter(move |s| s.kind == kind)
+    }
+
+    /// Appends the record.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.push(VERSION);
+        put_varint(out, u64::from(self.rows));
+        put_signed(out, self.first_ns);
+        put_varint(out, self.last_ns.wrapping_sub(self.first_ns) as u64);
+        put_varint(out, self.line_bytes);
+        put_varint(out, self.sections.len() as u64);
+        for section in &self.sections {
+            section.write(out);
+        }
+    }
+
+    /// Reads a record from the front of `bytes` and moves `bytes` behind it.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] or [`Error::Unknown`].
+    pub fn read(bytes: &mut &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(bytes);
+        let version = reader.u8()?;
+        if version != VERSION {
+            return Err(Error::Unknown { what: "block version", id: version });
+        }
+        let rows = reader.size(BLOCK_ROWS_MAX)? as u32;
+        let first_ns = reader.signed()?;
+        let last_ns = first_ns.wrapping_add(reader.varint()? as i64);
+        if rows == 0 || last_ns < first_ns {
+            return Err(damaged("block record is impossible"));
+        }
+        let line_bytes = reader.varint()?;
+        let count = reader.size(SECTIONS_MAX)?;
+        let mut sections = Vec::with_capacity(count);
+        let mut offset = 0;
+        for _ in 0..count {
+            let section = Section::read(&mut reader, offset)?;
+            offset += section.stored_bytes;
+            sections.push(section);
+        }
+        *bytes = reader.rest();
+        Ok(Self { rows, first_ns, last_ns, line_bytes, sections })
+    }
+}

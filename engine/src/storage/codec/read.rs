@@ -1,0 +1,163 @@
+//! From the bytes of a block to the rows that a query wants.
+
+use super::dict::TemplateDict;
+use super::error::{Result, damaged};
+use super::meta::BlockMeta;
+use super::plain::PlainLines;
+use super::rowset::RowSet;
+use super::search::PartSearch;
+use super::section::{BlockSource, SectionKind, read_section};
+use super::{metadata, timestamps};
+use crate::model::{MetadataSet, Rows};
+
+/// Which columns [`BlockReader::render`] fills; timestamps always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// Lines; without them they come out empty.
+    pub lines: bool,
+    /// Structured metadata; without it every row has the empty set.
+    pub metadata: bool,
+}
+
+impl Wanted {
+    /// Everything.
+    pub const ALL: Self = Self { lines: true, metadata: true };
+}
+
+/// Reads one block. Fetches and unpacks a column when it is first asked for, and keeps it until dropped.
+pub struct BlockReader<'a> {
+    meta: &'a BlockMeta,
+    source: &'a dyn BlockSource,
+    timestamps: Option<Vec<i64>>,
+    plain: Option<PlainLines>,
+    metadata: Option<Metadata>,
+}
+
+struct Metadata {
+    sets: Vec<MetadataSet>,
+    ids: Vec<u32>,
+}
+
+impl<'a> BlockReader<'a> {
+    /// A reader of the block that `meta` describes, in the part with the templates of `dict`; reads nothing yet.
+    pub fn new(meta: &'a BlockMeta, dict: &'a TemplateDict, source: &'a dyn BlockSource) -> Self {
+        let _ = dict;
+        Self { meta, source, timestamps: None, plain: None, metadata: None }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.meta.rows as usize
+    }
+
+    /// Timestamps of all rows, ascending.
+    ///
+    /// # Errors
+    /// When reading fails or what is read is damaged; so do all methods below.
+    pub fn timestamps(&mut self) -> Result<&[i64]> {
+        if self.timestamps.is_none() {
+            let mut decoded = Vec::new();
+            self.decode_timestamps(&mut decoded)?;
+            self.timestamps = Some(decoded);
+        }
+        Ok(self.timestamps.as_deref().unwrap_or_default())
+    }
+
+    fn decode_timestamps(&self, out: &mut Vec<i64>) -> Result<()> {
+        let section =
+            self.meta.sections(SectionKind::Timestamps).next().ok_or(damaged("timestamps are missing"))?;
+        let bytes = read_section(self.source, section)?;
+        timestamps::decode(section.encoding, &bytes, self.meta.first_ns, self.rows(), out)?;
+        if out.last() != Some(&self.meta.last_ns) || !out.is_sorted() {
+            return Err(damaged("timestamps disagree with the block record"));
+        }
+        Ok(())
+    }
+
+    /// Removes from `rows` those whose lines do not pass the filters.
+    pub fn select(&mut self, search: &PartSearch, rows: &mut RowSet) -> Result<()> {
+        if search.matches_all() || rows.is_empty() {
+            return Ok(());
+        }
+        let lines = self.plain()?;
+        rows.retain(|row| search.matches(lines.line(row)));
+        Ok(())
+    }
+
+    /// Removes from `rows` those for whose metadata set `keep` is false; asked once a set.
+    pub fn select_metadata(&mut self, keep: &mut dyn FnMut(&MetadataSet) -> bool, rows: &mut RowSet) -> Result<()> {
+        let metadata = self.metadata()?;
+        let kept: Vec<bool> = metadata.sets.iter().map(keep).collect();
+        if metadata.ids.is_empty() {
+            if !kept[0] {
+                rows.clear();
+            }
+            return Ok(());
+        }
+        rows.retain(|row| kept[metadata.ids[row] as usize]);
+        Ok(())
+    }
+
+    /// Replaces `out` by the lengths of the lines of `rows`, in order, without rendering them.
+    pub fn line_lengths(&mut self, rows: &RowSet, out: &mut Vec<u32>) -> Result<()> {
+        out.clear();
+        let ends = match &self.plain {
+            Some(lines) => &lines.ends,
+            None => &PlainLines::read_ends(self.meta, self.source)?,
+        };
+        out.extend(rows.iter().map(|row| ends[row] - if row == 0 { 0 } else { ends[row - 1] }));
+        Ok(())
+    }
+
+    /// Appends `rows` to `out`, ascending. Metadata sets are interned in `out`.
+    pub fn render(&mut self, rows: &RowSet, wanted: Wanted, out: &mut Rows) -> Result<()> {
+        self.timestamps()?;
+        if wanted.lines {
+            self.plain()?;
+        }
+        if wanted.metadata {
+            self.metadata()?;
+        }
+        let timestamps = self.timestamps.as_deref().unwrap_or_default();
+        let lines = self.plain.as_ref().filter(|_| wanted.lines);
+        let metadata = self.metadata.as_ref().filter(|m| wanted.metadata && !m.ids.is_empty());
+        // Ids of this block to ids of `out`; 0 is the empty set in both.
+        let mut interned = vec![0; metadata.map_or(0, |m| m.sets.len())];
+        for row in rows.iter() {
+            let id = metadata.map_or(0, |m| {
+                let id = m.ids[row] as usize;
+                if id != 0 && interned[id] == 0 {
+                    interned[id] = out.metadata.intern(m.sets[id].clone());
+                }
+                interned[id]
+            });
+            out.push(timestamps[row], lines.map_or(&[], |lines| lines.line(row)), id);
+        }
+        Ok(())
+    }
+
+    fn plain(&mut self) -> Result<&PlainLines> {
+        if self.plain.is_none() {
+            self.plain = Some(PlainLines::read(self.meta, self.source)?);
+        }
+        self.plain.as_ref().ok_or(damaged("lines are missing"))
+    }
+
+    fn metadata(&mut self) -> Result<&Metadata> {
+        if self.metadata.is_none() {
+            let sets = match self.meta.sections(SectionKind::MetadataSets).next() {
+                Some(section) => metadata::decode_sets(&read_section(self.source, section)?)?,
+                None => vec![MetadataSet::new()],
+            };
+            let ids = match self.meta.sections(SectionKind::MetadataIds).next() {
+                Some(section) => {
+                    let bytes = read_section(self.source, section)?;
+                    metadata::decode_ids(section.encoding, &bytes, self.rows(), sets.len())?
+                }
+                None => Vec::new(),
+            };
+            self.metadata = Some(Metadata { sets, ids });
+        }
+        self.metadata.as_ref().ok_or(damaged("metadata is missing"))
+    }
+}

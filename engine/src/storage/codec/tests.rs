@@ -1,0 +1,70 @@
+//! Blocks come back as they went in, whatever the lines are; the naive scan is the oracle of every search.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::{MetadataSet, Rows};
+
+/// Rows with ascending timestamps from parts that a strategy makes.
+fn rows_of(parts: &[(i64, Vec<u8>, u8)]) -> Rows {
+    let mut rows = Rows::default();
+    let mut ts = 1_700_000_000_000_000_000;
+    for (step, line, set) in parts {
+        ts += step;
+        let set: MetadataSet = (0..*set).map(|i| (format!("k{i}").into(), format!("v{set}").into())).collect();
+        let id = rows.metadata.intern(set);
+        rows.push(ts, line, id);
+    }
+    rows
+}
+
+#[track_caller]
+fn check_round_trip(rows: &Rows, level: Level) {
+    let mut dict = TemplateDict::new();
+    let mut block = vec![0xAA; 3];
+    let encoded = BlockEncoder::new(level).encode(rows, &mut dict, &mut block).unwrap();
+    let mut record = Vec::new();
+    encoded.meta.write(&mut record);
+    dict.write(&mut record);
+    let mut rest = &record[..];
+    let meta = BlockMeta::read(&mut rest).unwrap();
+    let dict = TemplateDict::read(rest).unwrap();
+    assert_eq!(meta, encoded.meta);
+    assert_eq!(meta.stored_bytes() as usize, block.len() - 3);
+    assert_eq!(meta.line_bytes as usize, rows.bytes.len());
+
+    let block = Bytes::from(block).slice(3..);
+    let mut reader = BlockReader::new(&meta, &dict, &block);
+    let all = RowSet::full(rows.len());
+    let mut back = Rows::default();
+    reader.render(&all, Wanted::ALL, &mut back).unwrap();
+    assert_eq!(back.timestamps, rows.timestamps);
+    for row in 0..rows.len() {
+        assert_eq!(back.line(row), rows.line(row), "line {row}");
+        assert_eq!(back.metadata.get(back.metadata_ids[row]), rows.metadata.get(rows.metadata_ids[row]));
+    }
+    let mut lengths = Vec::new();
+    BlockReader::new(&meta, &dict, &block).line_lengths(&all, &mut lengths).unwrap();
+    let want: Vec<u32> = (0..rows.len()).map(|row| rows.line(row).len() as u32).collect();
+    assert_eq!(lengths, want);
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_lines_come_back(
+        parts in prop::collection::vec((0..5_000_000_000_i64, prop::collection::vec(any::<u8>(), 0..60), 0..3_u8), 1..80),
+    ) {
+        let rows = rows_of(&parts);
+        for level in [Level::Quick, Level::Fresh, Level::Settled] {
+            check_round_trip(&rows, level);
+        }
+    }
+
+    #[test]
+    fn damage_is_an_error_or_harmless(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = BlockMeta::read(&mut &bytes[..]);
+        let _ = TemplateDict::read(&bytes);
+        let _ = FilterIndex::read(&bytes);
+    }
+}
