@@ -88,7 +88,13 @@ fn text(bytes: &[u8]) -> Result<Arc<str>> {
 
 /// Appends ids in byte planes and returns the encoding: how many bytes an id has.
 pub(crate) fn encode_ids(ids: &[u32], set_count: usize, out: &mut Vec<u8>) -> u8 {
-    let width = if set_count < 1 << 8 { 1 } else if set_count < 1 << 16 { 2 } else { 4 };
+    let width = if set_count < 1 << 8 {
+        1
+    } else if set_count < 1 << 16 {
+        2
+    } else {
+        4
+    };
     for plane in 0..width {
         out.extend(ids.iter().map(|id| (id >> (plane * 8)) as u8));
     }

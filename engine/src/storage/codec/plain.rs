@@ -30,7 +30,13 @@ pub(crate) fn encode(
         start = end;
     }
     let longest = lengths.iter().copied().max().unwrap_or(0);
-    let width = if longest < 1 << 8 { 1 } else if longest < 1 << 16 { 2 } else { 4 };
+    let width = if longest < 1 << 8 {
+        1
+    } else if longest < 1 << 16 {
+        2
+    } else {
+        4
+    };
     let mut planes = Vec::with_capacity(lengths.len() * width);
     for plane in 0..width {
         planes.extend(lengths.iter().map(|len| (len >> (plane * 8)) as u8));

@@ -64,8 +64,7 @@ impl<'a> BlockReader<'a> {
     }
 
     fn decode_timestamps(&self, out: &mut Vec<i64>) -> Result<()> {
-        let section =
-            self.meta.sections(SectionKind::Timestamps).next().ok_or(damaged("timestamps are missing"))?;
+        let section = self.meta.sections(SectionKind::Timestamps).next().ok_or(damaged("timestamps are missing"))?;
         let bytes = read_section(self.source, section)?;
         timestamps::decode(section.encoding, &bytes, self.meta.first_ns, self.rows(), out)?;
         if out.last() != Some(&self.meta.last_ns) || !out.is_sorted() {

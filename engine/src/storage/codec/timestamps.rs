@@ -25,9 +25,8 @@ pub(crate) fn encode(timestamps: &[i64], pco_level: usize, out: &mut Vec<u8>) ->
         }
     }
     if deltas.len() >= PCO_ROWS_MIN {
-        let config = pco::ChunkConfig::default()
-            .with_compression_level(pco_level)
-            .with_delta_spec(pco::DeltaSpec::NoOp);
+        let config =
+            pco::ChunkConfig::default().with_compression_level(pco_level).with_delta_spec(pco::DeltaSpec::NoOp);
         if let Ok(packed) = pco::standalone::simple_compress(&deltas, &config) {
             out.extend_from_slice(&packed);
             return 0;
