@@ -1,18 +1,16 @@
 //! Tenancy: `X-Scope-OrgID` to the tenants of a request.
 //!
-//! No authentication happens here: a proxy in front does it. With `auth_enabled: false` every request is
-//! [`DEFAULT_TENANT`] and the header is not even read.
+//! No authentication happens here: a proxy in front does it. With `auth_enabled: false` every request is one tenant's
+//! and the header is not even read.
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
+use logstack_config::EngineConfig;
 
 use crate::model::TenantId;
 
 /// The header that names the tenant.
 pub const HEADER: &str = "x-scope-orgid";
-
-/// Whose everything is while `auth_enabled` is false.
-pub const DEFAULT_TENANT: &str = "fake";
 
 /// Longest id in bytes. Ids become folder names and metric labels.
 pub const ID_BYTES_MAX: usize = 150;
@@ -60,34 +58,50 @@ impl IntoResponse for Error {
     }
 }
 
-/// The one tenant of a request: pushes, tails, deletes.
-///
-/// # Errors
-/// [`Error`] when the header is missing, malformed, or names several tenants.
-pub fn tenant(headers: &HeaderMap, auth_enabled: bool) -> Result<TenantId, Error> {
-    let mut tenants = tenants(headers, auth_enabled)?;
-    match (tenants.pop(), tenants.is_empty()) {
-        (Some(tenant), true) => Ok(tenant),
-        _ => Err(Error::Several),
-    }
+/// How requests name their tenants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tenancy {
+    /// `auth_enabled: true`: by header.
+    Header,
+    /// `auth_enabled: false`: everything is this tenant's.
+    Single(TenantId),
 }
 
-/// The tenants of a read, sorted, each once, at least one. Whether several are allowed is for the caller to say.
-///
-/// # Errors
-/// [`Error`] when the header is missing or malformed.
-pub fn tenants(headers: &HeaderMap, auth_enabled: bool) -> Result<Vec<TenantId>, Error> {
-    if !auth_enabled {
-        return Ok(vec![TenantId::new(DEFAULT_TENANT)]);
+impl Tenancy {
+    /// What `auth_enabled` and `no_auth_tenant` say.
+    pub fn new(config: &EngineConfig) -> Self {
+        if config.auth_enabled { Self::Header } else { Self::Single(TenantId::new(config.no_auth_tenant.as_str())) }
     }
-    let header = headers.get(HEADER).map(|value| String::from_utf8_lossy(value.as_bytes())).unwrap_or_default();
-    if header.is_empty() {
-        return Err(Error::Missing);
+
+    /// The one tenant of a request: pushes, tails, deletes.
+    ///
+    /// # Errors
+    /// [`Error`] when the header is missing, malformed, or names several tenants.
+    pub fn tenant(&self, headers: &HeaderMap) -> Result<TenantId, Error> {
+        let mut tenants = self.tenants(headers)?;
+        match (tenants.pop(), tenants.is_empty()) {
+            (Some(tenant), true) => Ok(tenant),
+            _ => Err(Error::Several),
+        }
     }
-    let mut tenants = header.split('|').map(parse_id).collect::<Result<Vec<_>, _>>()?;
-    tenants.sort();
-    tenants.dedup();
-    Ok(tenants)
+
+    /// The tenants of a read, sorted, each once, at least one. Whether several are allowed is for the caller to say.
+    ///
+    /// # Errors
+    /// [`Error`] when the header is missing or malformed.
+    pub fn tenants(&self, headers: &HeaderMap) -> Result<Vec<TenantId>, Error> {
+        if let Self::Single(tenant) = self {
+            return Ok(vec![tenant.clone()]);
+        }
+        let header = headers.get(HEADER).map(|value| String::from_utf8_lossy(value.as_bytes())).unwrap_or_default();
+        if header.is_empty() {
+            return Err(Error::Missing);
+        }
+        let mut tenants = header.split('|').map(parse_id).collect::<Result<Vec<_>, _>>()?;
+        tenants.sort();
+        tenants.dedup();
+        Ok(tenants)
+    }
 }
 
 /// One id: `:sub` is cut off, the rest is checked.
@@ -117,7 +131,7 @@ mod tests {
     fn reads_the_tenants() {
         #[track_caller]
         fn check(header: Option<&str>, want: Result<&[&str], (u16, &str)>) {
-            let got = tenants(&headers(header), true);
+            let got = Tenancy::Header.tenants(&headers(header));
             let got = got
                 .map(|ids| ids.iter().map(ToString::to_string).collect::<Vec<_>>())
                 .map_err(|error| (error.status().as_u16(), error.to_string()));
@@ -144,13 +158,14 @@ mod tests {
     #[test]
     fn a_push_has_one_tenant() {
         #[track_caller]
-        fn check(header: Option<&str>, auth_enabled: bool, want: Result<&str, Error>) {
-            assert_eq!(tenant(&headers(header), auth_enabled), want.map(TenantId::new), "{header:?}");
+        fn check(header: Option<&str>, tenancy: &Tenancy, want: Result<&str, Error>) {
+            assert_eq!(tenancy.tenant(&headers(header)), want.map(TenantId::new), "{header:?}");
         }
-        check(Some("a"), true, Ok("a"));
-        check(Some("a|a"), true, Ok("a"));
-        check(Some("a|b"), true, Err(Error::Several));
-        check(Some("a|b"), false, Ok("fake"));
-        check(None, false, Ok("fake"));
+        let single = Tenancy::new(&EngineConfig { auth_enabled: false, ..Default::default() });
+        check(Some("a"), &Tenancy::Header, Ok("a"));
+        check(Some("a|a"), &Tenancy::Header, Ok("a"));
+        check(Some("a|b"), &Tenancy::new(&EngineConfig::default()), Err(Error::Several));
+        check(Some("a|b"), &single, Ok("fake"));
+        check(None, &single, Ok("fake"));
     }
 }
