@@ -72,10 +72,20 @@ pub enum Stage {
     LineFilter(LineFilter),
     /// `| json` (no extractions: the whole object) or `| json a="x.y", b`.
     #[allow(missing_docs, reason = "shown in the line above")]
-    Json { extractions: Vec<Extraction> },
+    Json {
+        /// Named paths; empty for the whole object.
+        extractions: Vec<Extraction>,
+    },
     /// `| logfmt [--strict] [--keep-empty] [a="key", b]`
     #[allow(missing_docs, reason = "shown in the line above")]
-    Logfmt { strict: bool, keep_empty: bool, extractions: Vec<Extraction> },
+    Logfmt {
+        /// Stop at the first fault and say so.
+        strict: bool,
+        /// Keep keys without a value.
+        keep_empty: bool,
+        /// Named keys; empty for all.
+        extractions: Vec<Extraction>,
+    },
     /// `| regexp "re"`
     Regexp(String),
     /// `| pattern "p"`
@@ -142,6 +152,7 @@ pub enum LineMatch {
 
 /// A predicate on labels.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "name, op and value of a comparison")]
 pub enum LabelFilter {
     /// Both hold.
     And(Box<LabelFilter>, Box<LabelFilter>),
