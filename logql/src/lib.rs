@@ -1,11 +1,13 @@
 //! LogQL: text -> [`ast::Expr`] -> pipeline over one line. No I/O, no storage, no wall clock, no tenants.
 
 pub mod ast;
-pub mod gotime;
 pub mod labels;
+pub mod line_filter;
 pub mod matcher;
+pub mod pipeline;
 pub mod quote;
 pub mod re2;
+pub mod stage;
 pub mod units;
 
 pub use labels::Labels;
