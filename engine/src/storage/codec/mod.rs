@@ -34,7 +34,7 @@ pub use encode::{BlockEncoder, Encoded, Level};
 pub use error::{Error, Result};
 pub use filter::{BlockFilter, FilterIndex, FilterIndexBuilder};
 pub use meta::{BLOCK_LINE_BYTES_MAX, BLOCK_ROWS_MAX, BlockMeta};
-pub use read::{BlockReader, Wanted};
+pub use read::{Block, BlockReader, BorrowedBlock, Wanted};
 pub use rowset::RowSet;
 pub use search::{LineSearch, PartSearch};
 pub use section::BlockSource;

@@ -24,10 +24,44 @@ impl Wanted {
     pub const ALL: Self = Self { lines: true, metadata: true };
 }
 
+/// What a reader has of its block. Owned by the reader, so that a scan can keep readers along with the part.
+pub trait Block {
+    /// Where the columns are.
+    fn meta(&self) -> &BlockMeta;
+    /// The templates of the block's part.
+    fn dict(&self) -> &TemplateDict;
+    /// The block's bytes.
+    fn source(&self) -> &dyn BlockSource;
+}
+
+/// A block whose part is borrowed.
+#[derive(Clone, Copy)]
+pub struct BorrowedBlock<'a> {
+    /// Where the columns are.
+    pub meta: &'a BlockMeta,
+    /// The templates of the block's part.
+    pub dict: &'a TemplateDict,
+    /// The block's bytes.
+    pub source: &'a dyn BlockSource,
+}
+
+impl Block for BorrowedBlock<'_> {
+    fn meta(&self) -> &BlockMeta {
+        self.meta
+    }
+
+    fn dict(&self) -> &TemplateDict {
+        self.dict
+    }
+
+    fn source(&self) -> &dyn BlockSource {
+        self.source
+    }
+}
+
 /// Reads one block. Fetches and unpacks a column when it is first asked for, and keeps it until dropped.
-pub struct BlockReader<'a> {
-    meta: &'a BlockMeta,
-    source: &'a dyn BlockSource,
+pub struct BlockReader<B> {
+    block: B,
     timestamps: Option<Vec<i64>>,
     plain: Option<PlainLines>,
     metadata: Option<Metadata>,
@@ -38,16 +72,22 @@ struct Metadata {
     ids: Vec<u32>,
 }
 
-impl<'a> BlockReader<'a> {
+impl<'a> BlockReader<BorrowedBlock<'a>> {
     /// A reader of the block that `meta` describes, in the part with the templates of `dict`; reads nothing yet.
     pub fn new(meta: &'a BlockMeta, dict: &'a TemplateDict, source: &'a dyn BlockSource) -> Self {
-        let _ = dict;
-        Self { meta, source, timestamps: None, plain: None, metadata: None }
+        Self::of(BorrowedBlock { meta, dict, source })
+    }
+}
+
+impl<B: Block> BlockReader<B> {
+    /// A reader of `block`; reads nothing yet.
+    pub fn of(block: B) -> Self {
+        Self { block, timestamps: None, plain: None, metadata: None }
     }
 
     /// Number of rows.
     pub fn rows(&self) -> usize {
-        self.meta.rows as usize
+        self.block.meta().rows as usize
     }
 
     /// Timestamps of all rows, ascending.
@@ -64,10 +104,10 @@ impl<'a> BlockReader<'a> {
     }
 
     fn decode_timestamps(&self, out: &mut Vec<i64>) -> Result<()> {
-        let section = self.meta.sections(SectionKind::Timestamps).next().ok_or(damaged("timestamps are missing"))?;
-        let bytes = read_section(self.source, section)?;
-        timestamps::decode(section.encoding, &bytes, self.meta.first_ns, self.rows(), out)?;
-        if out.last() != Some(&self.meta.last_ns) || !out.is_sorted() {
+        let section = self.block.meta().sections(SectionKind::Timestamps).next().ok_or(damaged("timestamps are missing"))?;
+        let bytes = read_section(self.block.source(), section)?;
+        timestamps::decode(section.encoding, &bytes, self.block.meta().first_ns, self.rows(), out)?;
+        if out.last() != Some(&self.block.meta().last_ns) || !out.is_sorted() {
             return Err(damaged("timestamps disagree with the block record"));
         }
         Ok(())
@@ -102,7 +142,7 @@ impl<'a> BlockReader<'a> {
         out.clear();
         let ends = match &self.plain {
             Some(lines) => &lines.ends,
-            None => &PlainLines::read_ends(self.meta, self.source)?,
+            None => &PlainLines::read_ends(self.block.meta(), self.block.source())?,
         };
         out.extend(rows.iter().map(|row| ends[row] - if row == 0 { 0 } else { ends[row - 1] }));
         Ok(())
@@ -137,20 +177,20 @@ impl<'a> BlockReader<'a> {
 
     fn plain(&mut self) -> Result<&PlainLines> {
         if self.plain.is_none() {
-            self.plain = Some(PlainLines::read(self.meta, self.source)?);
+            self.plain = Some(PlainLines::read(self.block.meta(), self.block.source())?);
         }
         self.plain.as_ref().ok_or(damaged("lines are missing"))
     }
 
     fn metadata(&mut self) -> Result<&Metadata> {
         if self.metadata.is_none() {
-            let sets = match self.meta.sections(SectionKind::MetadataSets).next() {
-                Some(section) => metadata::decode_sets(&read_section(self.source, section)?)?,
+            let sets = match self.block.meta().sections(SectionKind::MetadataSets).next() {
+                Some(section) => metadata::decode_sets(&read_section(self.block.source(), section)?)?,
                 None => vec![MetadataSet::new()],
             };
-            let ids = match self.meta.sections(SectionKind::MetadataIds).next() {
+            let ids = match self.block.meta().sections(SectionKind::MetadataIds).next() {
                 Some(section) => {
-                    let bytes = read_section(self.source, section)?;
+                    let bytes = read_section(self.block.source(), section)?;
                     metadata::decode_ids(section.encoding, &bytes, self.rows(), sets.len())?
                 }
                 None => Vec::new(),
