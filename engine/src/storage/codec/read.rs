@@ -104,7 +104,8 @@ impl<B: Block> BlockReader<B> {
     }
 
     fn decode_timestamps(&self, out: &mut Vec<i64>) -> Result<()> {
-        let section = self.block.meta().sections(SectionKind::Timestamps).next().ok_or(damaged("timestamps are missing"))?;
+        let section =
+            self.block.meta().sections(SectionKind::Timestamps).next().ok_or(damaged("timestamps are missing"))?;
         let bytes = read_section(self.block.source(), section)?;
         timestamps::decode(section.encoding, &bytes, self.block.meta().first_ns, self.rows(), out)?;
         if out.last() != Some(&self.block.meta().last_ns) || !out.is_sorted() {
