@@ -13,6 +13,23 @@ pub enum Expr {
     Log(LogExpr),
     /// Answers with a vector, a matrix or a scalar.
     Metric(MetricExpr),
+    /// `variants(…) of (…)`: known, formatted, and refused by the default configuration (contract: logql.md, 11.5).
+    Variants(Box<Variants>),
+}
+
+/// Several aggregations over one scan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Variants {
+    /// What is computed; at least one.
+    pub variants: Vec<MetricExpr>,
+    /// What is read.
+    pub log: LogExpr,
+    /// `| unwrap …`, after the stages of `log`.
+    pub unwrap: Option<Unwrap>,
+    /// Window length, ns.
+    pub range_ns: i64,
+    /// `offset`, ns.
+    pub offset_ns: i64,
 }
 
 /// A selector and the pipeline behind it.
@@ -54,9 +71,21 @@ pub enum Stage {
     /// `|= "a" or "b"` and its kin.
     LineFilter(LineFilter),
     /// `| json` (no extractions: the whole object) or `| json a="x.y", b`.
-    Json { extractions: Vec<Extraction> },
+    #[allow(missing_docs, reason = "shown in the line above")]
+    Json {
+        /// Named paths; empty for the whole object.
+        extractions: Vec<Extraction>,
+    },
     /// `| logfmt [--strict] [--keep-empty] [a="key", b]`
-    Logfmt { strict: bool, keep_empty: bool, extractions: Vec<Extraction> },
+    #[allow(missing_docs, reason = "shown in the line above")]
+    Logfmt {
+        /// Stop at the first fault and say so.
+        strict: bool,
+        /// Keep keys without a value.
+        keep_empty: bool,
+        /// Named keys; empty for all.
+        extractions: Vec<Extraction>,
+    },
     /// `| regexp "re"`
     Regexp(String),
     /// `| pattern "p"`
@@ -123,6 +152,7 @@ pub enum LineMatch {
 
 /// A predicate on labels.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "name, op and value of a comparison")]
 pub enum LabelFilter {
     /// Both hold.
     And(Box<LabelFilter>, Box<LabelFilter>),
@@ -131,12 +161,16 @@ pub enum LabelFilter {
     /// `name = "text"`, `=~` …
     Text(Matcher),
     /// `name > 5`
+    #[allow(missing_docs, reason = "shown in the line above")]
     Number { name: String, op: CompareOp, value: f64 },
     /// `name > 5m`, value in ns
+    #[allow(missing_docs, reason = "shown in the line above")]
     Duration { name: String, op: CompareOp, value_ns: i64 },
     /// `name > 5KB`
+    #[allow(missing_docs, reason = "shown in the line above")]
     Bytes { name: String, op: CompareOp, value: u64 },
     /// `name = ip("10.0.0.0/8")`; `op` is `Equal` or `NotEqual`
+    #[allow(missing_docs, reason = "shown in the line above")]
     Ip { name: String, op: MatchOp, pattern: String },
 }
 

@@ -1,6 +1,7 @@
 //! LogQL: text -> [`ast::Expr`] -> pipeline over one line. No I/O, no storage, no wall clock, no tenants.
 
 pub mod ast;
+pub mod gotime;
 pub mod labels;
 pub mod line_filter;
 pub mod matcher;
