@@ -2,12 +2,20 @@
 //! HTTP, no disk.
 
 pub mod engine;
+pub mod env;
+mod finding;
 mod limits;
+mod load;
+mod runtime;
 pub mod units;
+pub mod yaml;
 
 pub use engine::EngineConfig;
+pub use finding::{Errors, Finding, Place, Severity, Warnings};
 pub use limits::{
     AttributeAction, AttributesRule, BlockedQuery, DeletionMode, Limits, OtlpConfig, PriorityStream, QueryKind,
     RateStrategy, ResourceAttributes, ShardStreams, StreamRetention,
 };
+pub use load::{Options, Root, load, load_document, load_with};
+pub use runtime::{OverridesFile, TenantLimits};
 pub use units::{ByteSize, GoDuration, PromDuration};

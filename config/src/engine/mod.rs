@@ -1,11 +1,15 @@
 //! The engine's configuration, in Loki's shape.
 //!
 //! Only what has a meaning here is typed. Keys of Loki without one are accepted by name and reported once
-//! (by a table of known keys); our own keys live under the one top-level key `logstack` .
+//! (`known.rs`); our own keys live under the one top-level key `logstack` .
 
+mod check;
+mod known;
 mod own;
 mod sections;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -22,6 +26,8 @@ pub use sections::{
     StorageSection, TableManager, WalConfig,
 };
 pub use server::{ClientAuth, LogFormat, LogLevel, ServerConfig, TlsConfig};
+
+pub(crate) use check::{check_limits, check_tenant};
 
 use crate::limits::{AttributeAction, AttributesRule, Limits};
 use crate::units::PromDuration;
