@@ -65,6 +65,18 @@ pub enum MatchOp {
     NotRegex,
 }
 
+impl MatchOp {
+    /// As in a query: `=~`.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Self::Equal => "=",
+            Self::NotEqual => "!=",
+            Self::Regex => "=~",
+            Self::NotRegex => "!~",
+        }
+    }
+}
+
 /// One step of a pipeline.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Stage {
@@ -141,6 +153,20 @@ pub enum LineFilterOp {
     NotPattern,
 }
 
+impl LineFilterOp {
+    /// As in a query: `|=`.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Self::Contains => "|=",
+            Self::NotContains => "!=",
+            Self::Regex => "|~",
+            Self::NotRegex => "!~",
+            Self::Pattern => "|>",
+            Self::NotPattern => "!>",
+        }
+    }
+}
+
 /// What a line filter looks for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum LineMatch {
@@ -189,6 +215,20 @@ pub enum CompareOp {
     Less,
     /// `<=`
     LessOrEqual,
+}
+
+impl CompareOp {
+    /// As in a query: `>=`.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Self::Equal => "==",
+            Self::NotEqual => "!=",
+            Self::Greater => ">",
+            Self::GreaterOrEqual => ">=",
+            Self::Less => "<",
+            Self::LessOrEqual => "<=",
+        }
+    }
 }
 
 /// One assignment of `label_format`.
@@ -299,6 +339,48 @@ pub enum RangeOp {
     AbsentOverTime,
 }
 
+impl RangeOp {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::CountOverTime,
+        Self::Rate,
+        Self::RateCounter,
+        Self::BytesOverTime,
+        Self::BytesRate,
+        Self::AvgOverTime,
+        Self::SumOverTime,
+        Self::MinOverTime,
+        Self::MaxOverTime,
+        Self::StddevOverTime,
+        Self::StdvarOverTime,
+        Self::QuantileOverTime,
+        Self::FirstOverTime,
+        Self::LastOverTime,
+        Self::AbsentOverTime,
+    ];
+
+    /// As in a query: `count_over_time`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CountOverTime => "count_over_time",
+            Self::Rate => "rate",
+            Self::RateCounter => "rate_counter",
+            Self::BytesOverTime => "bytes_over_time",
+            Self::BytesRate => "bytes_rate",
+            Self::AvgOverTime => "avg_over_time",
+            Self::SumOverTime => "sum_over_time",
+            Self::MinOverTime => "min_over_time",
+            Self::MaxOverTime => "max_over_time",
+            Self::StddevOverTime => "stddev_over_time",
+            Self::StdvarOverTime => "stdvar_over_time",
+            Self::QuantileOverTime => "quantile_over_time",
+            Self::FirstOverTime => "first_over_time",
+            Self::LastOverTime => "last_over_time",
+            Self::AbsentOverTime => "absent_over_time",
+        }
+    }
+}
+
 /// `by (a, b)` or `without (a, b)`
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Grouping {
@@ -337,6 +419,42 @@ pub enum VectorOp {
     ApproxTopk,
     Sort,
     SortDesc,
+}
+
+impl VectorOp {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Sum,
+        Self::Avg,
+        Self::Min,
+        Self::Max,
+        Self::Count,
+        Self::Stddev,
+        Self::Stdvar,
+        Self::Topk,
+        Self::Bottomk,
+        Self::ApproxTopk,
+        Self::Sort,
+        Self::SortDesc,
+    ];
+
+    /// As in a query: `sort_desc`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Avg => "avg",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Count => "count",
+            Self::Stddev => "stddev",
+            Self::Stdvar => "stdvar",
+            Self::Topk => "topk",
+            Self::Bottomk => "bottomk",
+            Self::ApproxTopk => "approx_topk",
+            Self::Sort => "sort",
+            Self::SortDesc => "sort_desc",
+        }
+    }
 }
 
 /// `left OP [bool] [on|ignoring (…)] [group_left|group_right (…)] right`
@@ -387,6 +505,29 @@ pub enum BinaryOp {
     And,
     Unless,
     Or,
+}
+
+impl BinaryOp {
+    /// As in a query: `>=`, `unless`.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Self::Pow => "^",
+            Self::Mul => "*",
+            Self::Div => "/",
+            Self::Mod => "%",
+            Self::Add => "+",
+            Self::Sub => "-",
+            Self::Compare(op) => op.symbol(),
+            Self::And => "and",
+            Self::Unless => "unless",
+            Self::Or => "or",
+        }
+    }
+
+    /// `and`, `unless`, `or`: they look at label sets, not at values.
+    pub fn is_set(self) -> bool {
+        matches!(self, Self::And | Self::Unless | Self::Or)
+    }
 }
 
 /// `label_replace(inner, "dst", "replacement", "src", "regex")`

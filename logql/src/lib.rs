@@ -5,6 +5,7 @@ pub mod gotime;
 pub mod labels;
 pub mod line_filter;
 pub mod matcher;
+pub mod parser;
 pub mod pipeline;
 pub mod quote;
 pub mod re2;
@@ -12,3 +13,4 @@ pub mod stage;
 pub mod units;
 
 pub use labels::Labels;
+pub use parser::{ParseError, parse, parse_log_selector, parse_selector};

@@ -92,13 +92,7 @@ impl CompiledMatcher {
 impl fmt::Display for CompiledMatcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Matcher { name, op, value } = &self.source;
-        let op = match op {
-            MatchOp::Equal => "=",
-            MatchOp::NotEqual => "!=",
-            MatchOp::Regex => "=~",
-            MatchOp::NotRegex => "!~",
-        };
-        write!(f, "{name}{op}{}", crate::quote::Quoted(value))
+        write!(f, "{name}{}{}", op.symbol(), crate::quote::Quoted(value))
     }
 }
 
