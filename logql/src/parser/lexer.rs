@@ -217,8 +217,8 @@ impl<'a> Lexer<'a> {
                 None | Some((_, '\n')) => return Err(self.error(self.at, "literal not terminated")),
                 Some((at, c)) if c == quote => return Ok((at + c.len_utf8(), count)),
                 Some((at, '\\')) => {
-                    let len = escape_len(&rest[at + 1..], quote)
-                        .ok_or_else(|| self.error(self.at, "invalid char escape"))?;
+                    let len =
+                        escape_len(&rest[at + 1..], quote).ok_or_else(|| self.error(self.at, "invalid char escape"))?;
                     for _ in 0..len {
                         chars.next();
                     }
@@ -245,8 +245,9 @@ fn is_call(rest: &str) -> bool {
 
 /// A duration at the start of `text`, whose first `number_len` bytes are a number: ns and length.
 fn duration_prefix(text: &str, number_len: usize) -> Option<(i64, usize)> {
-    let more = text[number_len..]
-        .find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | 'n' | 'u' | 'µ' | 'μ' | 'm' | 's' | 'h' | 'd' | 'w' | 'y')));
+    let more = text[number_len..].find(|c: char| {
+        !(c.is_ascii_digit() || matches!(c, '.' | 'n' | 'u' | 'µ' | 'μ' | 'm' | 's' | 'h' | 'd' | 'w' | 'y'))
+    });
     let end = more.map_or(text.len(), |more| number_len + more);
     let duration = &text[..end];
     // Without a unit it is a number, though `0` alone would parse.

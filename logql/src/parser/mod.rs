@@ -226,4 +226,3 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 }
-

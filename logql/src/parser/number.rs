@@ -7,7 +7,8 @@
 /// # Errors
 /// What Go's scanner says first about a malformed number.
 pub(super) fn scan_number(text: &str) -> Result<usize, String> {
-    let mut scanner = Scanner { bytes: text.as_bytes(), at: 0, digit_seen: false, separator_seen: false, invalid: None };
+    let mut scanner =
+        Scanner { bytes: text.as_bytes(), at: 0, digit_seen: false, separator_seen: false, invalid: None };
     let (base, literal) = scanner.prefix();
     let prefixed = scanner.at == 2;
     let mut is_float = false;
@@ -118,7 +119,8 @@ fn separators_ok(number: &str) -> bool {
     let bytes = number.as_bytes();
     let prefixed = bytes.len() > 1 && bytes[0] == b'0' && bytes[1].is_ascii_alphabetic();
     let is_digit = |at: Option<usize>| {
-        at.and_then(|at| bytes.get(at)).is_some_and(|b| if prefixed { b.is_ascii_hexdigit() } else { b.is_ascii_digit() })
+        at.and_then(|at| bytes.get(at))
+            .is_some_and(|b| if prefixed { b.is_ascii_hexdigit() } else { b.is_ascii_digit() })
     };
     let between = |at: usize| (is_digit(at.checked_sub(1)) || (prefixed && at == 2)) && is_digit(Some(at + 1));
     bytes.iter().enumerate().all(|(at, b)| *b != b'_' || between(at))
@@ -134,7 +136,9 @@ mod tests {
         fn check(text: &str, want: Result<usize, &str>) {
             assert_eq!(scan_number(text), want.map_err(str::to_owned), "{text:?}");
         }
-        for whole in ["0", "12", "1.5", ".5", "5.", "1e3", "1E+3", "1_000", "010", "0x1p4", "0x1F", "0b10", "08.5", "0o7"] {
+        for whole in
+            ["0", "12", "1.5", ".5", "5.", "1e3", "1E+3", "1_000", "010", "0x1p4", "0x1F", "0b10", "08.5", "0o7"]
+        {
             check(whole, Ok(whole.len()));
         }
         check("5m", Ok(1));
