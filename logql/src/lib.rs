@@ -7,6 +7,7 @@ pub mod line_filter;
 pub mod matcher;
 pub mod parser;
 pub mod pipeline;
+pub mod print;
 pub mod quote;
 pub mod re2;
 pub mod stage;

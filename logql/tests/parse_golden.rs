@@ -67,3 +67,37 @@ fn answers_recorded_queries_as_recorded() {
     assert!(count > 1500, "{count} cases");
     assert!(wrong.is_empty(), "{} of {count} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
+
+#[test]
+fn formats_queries_as_recorded() {
+    let mut count = 0;
+    for line in include_str!("golden/queries.jsonl").lines() {
+        let case: serde_json::Value = serde_json::from_str(line).expect("golden files are JSON lines");
+        let Some(query) = case["query"].as_str() else { continue };
+        if let Some(want) = case["formatted"].as_str() {
+            assert_eq!(parse(query).expect(query).pretty(), want, "{query}");
+            count += 1;
+        }
+    }
+    assert!(count > 40, "{count} cases");
+}
+
+/// The canonical form is the same query; the pretty one too, save for rounded sizes.
+#[test]
+fn prints_what_it_has_read() {
+    let recorded = include_str!("golden/queries.jsonl").lines().filter_map(|line| {
+        let case: serde_json::Value = serde_json::from_str(line).expect("golden files are JSON lines");
+        case["query"].as_str().map(str::to_owned)
+    });
+    let valid = include_str!("golden/valid.txt").lines().skip(1).map(str::to_owned);
+    for query in recorded.chain(valid) {
+        let Ok(expr) = parse(&query) else { continue };
+        let printed = expr.to_string();
+        // Literals that are not numbers differ from themselves.
+        if format!("{expr:?}").contains("NaN") {
+            continue;
+        }
+        assert_eq!(parse(&printed).as_ref(), Ok(&expr), "{query} was printed as {printed}");
+        assert_eq!(parse(&expr.pretty()).map(|expr| expr.pretty()), Ok(expr.pretty()), "{query}");
+    }
+}
