@@ -1,6 +1,7 @@
 //! Discovery: which files belong to which labels. Later rooms never ask where a target came from.
 
 pub mod glob;
+pub mod relabel;
 
 use logstack_logql::Labels;
 
