@@ -8,6 +8,7 @@ pub mod matcher;
 pub mod parser;
 pub mod pipeline;
 pub mod print;
+pub mod push_labels;
 pub mod quote;
 pub mod re2;
 pub mod stage;

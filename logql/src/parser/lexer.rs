@@ -6,6 +6,7 @@
 use super::ParseError;
 use super::number::scan_number;
 use super::token::{Flag, Function, Kind, Token, Word};
+use crate::quote::unescape;
 use crate::units;
 
 /// The operators and brackets of one and two characters. Longer ones first.
@@ -280,52 +281,4 @@ fn escape_len(text: &str, quote: char) -> Option<usize> {
         'U' => digits(1, 8, 16),
         _ => None,
     }
-}
-
-/// The text of a double-quoted literal; `inside` has only whole escape sequences. `None`: an escape that is no
-/// character (`\400`, `\ud800`). Bytes that are no UTF-8 (`\xff`) become U+FFFD: our strings are text.
-pub(crate) fn unescape(inside: &str) -> Option<String> {
-    if !inside.contains('\\') {
-        return Some(inside.to_owned());
-    }
-    let mut bytes = Vec::with_capacity(inside.len());
-    let mut rest = inside;
-    while let Some(at) = rest.find('\\') {
-        bytes.extend_from_slice(&rest.as_bytes()[..at]);
-        let escape = &rest[at + 1..];
-        let (len, base, skip) = match escape.chars().next()? {
-            'x' => (3, 16, 1),
-            'u' => (5, 16, 1),
-            'U' => (9, 16, 1),
-            '0'..='7' => (3, 8, 0),
-            c => {
-                bytes.push(match c {
-                    'a' => 7,
-                    'b' => 8,
-                    'f' => 0xc,
-                    'n' => b'\n',
-                    'r' => b'\r',
-                    't' => b'\t',
-                    'v' => 0xb,
-                    '\\' | '"' | '\'' => c as u8,
-                    _ => return None,
-                });
-                rest = &escape[1..];
-                continue;
-            }
-        };
-        let digits = escape.get(skip..len)?;
-        if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return None;
-        }
-        let code = u32::from_str_radix(digits, base).ok()?;
-        if len == 3 {
-            bytes.push(u8::try_from(code).ok()?);
-        } else {
-            bytes.extend_from_slice(char::from_u32(code)?.encode_utf8(&mut [0; 4]).as_bytes());
-        }
-        rest = &escape[len..];
-    }
-    bytes.extend_from_slice(rest.as_bytes());
-    Some(String::from_utf8(bytes).unwrap_or_else(|err| String::from_utf8_lossy(err.as_bytes()).into_owned()))
 }

@@ -77,7 +77,7 @@ fn uses_labels(step: &Step) -> bool {
 
 /// The stage as error messages show it.
 fn stage_text(stage: &Stage) -> String {
-    format!("{stage:?}")
+    stage.to_string()
 }
 
 /// Label filters that stand before anything that reads the line or changes labels.
