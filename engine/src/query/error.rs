@@ -18,13 +18,15 @@ pub enum Error {
          count() or topk()"
     )]
     TooManySeries(usize),
-    /// The memory budget of one query.
+    /// The memory budget of one query, or of all of them.
     #[error(
-        "the query needs more than {limit_bytes} bytes of memory (limit `query.memory_bytes_max`): add a label matcher, \
-         shorten the range, aggregate with sum by (…), or lower `limit`"
+        "the query needs more than {limit_bytes} bytes of memory (limit `logstack.query.{key}`): add a label matcher, \
+         shorten the range, aggregate with sum by (…), or ask for fewer entries"
     )]
     TooMuchMemory {
-        /// The budget.
+        /// The configuration key.
+        key: &'static str,
+        /// Its value.
         limit_bytes: u64,
     },
     /// The time limit of the tenant, `query_timeout`.

@@ -2,6 +2,10 @@
 
 pub mod metric;
 
+mod control;
 mod error;
+mod pool;
 
+pub use control::{CancelOnDrop, Control, SharedMemory};
 pub use error::Error;
+pub use pool::Pool;
