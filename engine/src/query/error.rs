@@ -63,3 +63,22 @@ impl Error {
         }
     }
 }
+
+impl From<crate::storage::Error> for Error {
+    fn from(error: crate::storage::Error) -> Self {
+        let mut text = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(error) = source {
+            text = format!("{text}: {error}");
+            source = error.source();
+        }
+        Self::Internal(text)
+    }
+}
+
+/// A pipeline that parses and cannot be built.
+impl From<logstack_logql::pipeline::Error> for Error {
+    fn from(error: logstack_logql::pipeline::Error) -> Self {
+        Self::Refused(format!("parse error : {error}"))
+    }
+}

@@ -66,11 +66,17 @@ impl Windows {
         &self.spans
     }
 
+    /// The pane of an instant, if a window holds it, and the last instant of which the same is true.
+    pub fn locate(&self, ts_ns: i64) -> (Option<u32>, i64) {
+        let above = self.edges.partition_point(|&edge| edge < ts_ns);
+        let end_ns = self.edges.get(above).copied().unwrap_or(i64::MAX);
+        let pane = above.checked_sub(1).filter(|&pane| self.live.get(pane) == Some(&true));
+        (pane.map(|pane| pane as u32), end_ns)
+    }
+
     /// The pane of an instant, if a window holds it.
     pub fn pane(&self, ts_ns: i64) -> Option<u32> {
-        let above = self.edges.partition_point(|&edge| edge < ts_ns);
-        let pane = above.checked_sub(1).filter(|&pane| pane < self.live.len())?;
-        self.live[pane].then_some(pane as u32)
+        self.locate(ts_ns).0
     }
 
     /// The last instant of `pane`.
