@@ -4,4 +4,6 @@
 //! |---|---|
 //! | [`tenancy`] | `X-Scope-OrgID` to tenants |
 
+pub mod json;
+pub mod params;
 pub mod tenancy;

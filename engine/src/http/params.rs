@@ -39,7 +39,8 @@ impl Params {
 
     /// The first value of `name`; an empty one counts as absent.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.all(name).next().filter(|value| !value.is_empty())
+        let (_, value) = self.pairs.iter().find(|(key, _)| key == name)?;
+        Some(value.as_str()).filter(|value| !value.is_empty())
     }
 
     /// All values of `name`.

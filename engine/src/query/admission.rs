@@ -33,7 +33,7 @@ pub fn admit(asked: &Asked<'_>, limits: &Limits) -> Result<(), Error> {
         return Err(Error::refused("query blocked by policy"));
     }
     let ranges = match asked.expr {
-        Expr::Log(_) => Vec::new(),
+        Expr::Log(_) | Expr::Variants(_) => Vec::new(),
         Expr::Metric(expr) => range_aggregations(expr),
     };
     for selector in selectors(asked.expr) {
@@ -155,7 +155,7 @@ fn fnv32(text: &str) -> u32 {
 
 fn kind(expr: &Expr) -> QueryKind {
     match expr {
-        Expr::Metric(_) => QueryKind::Metric,
+        Expr::Metric(_) | Expr::Variants(_) => QueryKind::Metric,
         Expr::Log(log) => {
             let is_filter = |stage: &Stage| matches!(stage, Stage::LineFilter(_) | Stage::LabelFilter(_));
             if log.stages.iter().any(is_filter) { QueryKind::Filter } else { QueryKind::Limited }
@@ -168,6 +168,7 @@ pub fn selectors(expr: &Expr) -> Vec<&LogExpr> {
     match expr {
         Expr::Log(log) => vec![log],
         Expr::Metric(metric) => range_aggregations(metric).into_iter().map(|range| &range.log).collect(),
+        Expr::Variants(variants) => vec![&variants.log],
     }
 }
 

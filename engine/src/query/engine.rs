@@ -145,6 +145,7 @@ impl Engine {
         let mut evaluation = self.evaluation(caller, control);
         evaluation.partial_series = query.partial_series;
         let data = match &expr {
+            Expr::Variants(_) => return Err(Error::refused(VARIANTS_DISABLED)),
             Expr::Log(_) if !is_visible => Data::Streams(Vec::new()),
             Expr::Log(log_expr) => Data::Streams(log::run(&evaluation, log_expr, &query)?),
             Expr::Metric(metric) => {
@@ -159,7 +160,13 @@ impl Engine {
                 Data::Matrix { grid, matrix }
             }
         };
-        Ok(finish(evaluation, &expr, data, query.explain, (query.start_ns, query.end_ns), started))
+        let asked = explain::Asked {
+            start_ns: query.start_ns,
+            end_ns: query.end_ns,
+            now_ns: caller.now_ns,
+            all_reasons: query.explain,
+        };
+        Ok(finish(evaluation, &expr, data, asked, started))
     }
 
     /// Answers a metric query at an instant.
@@ -169,10 +176,15 @@ impl Engine {
     pub fn query(&self, caller: &Caller, query: &InstantQuery, control: Arc<Control>) -> Result<Answer, Error> {
         let started = Instant::now();
         let expr = parse(&query.text)?;
-        let Expr::Metric(metric) = &expr else {
-            return Err(Error::refused(
-                "log queries are not supported as an instant query type, please change your query to a range query type",
-            ));
+        let metric = match &expr {
+            Expr::Metric(metric) => metric,
+            Expr::Variants(_) => return Err(Error::refused(VARIANTS_DISABLED)),
+            Expr::Log(_) => {
+                return Err(Error::refused(
+                    "log queries are not supported as an instant query type, please change your query to a range query \
+                     type",
+                ));
+            }
         };
         admit(caller, &query.text, &expr, 0)?;
         let mut start_ns = query.time_ns;
@@ -187,9 +199,18 @@ impl Engine {
                 Value::Matrix(matrix) => Data::Vector { time_ns, matrix },
             },
         };
-        Ok(finish(evaluation, &expr, data, query.explain, (time_ns, time_ns), started))
+        let asked = explain::Asked {
+            start_ns: time_ns,
+            end_ns: time_ns,
+            now_ns: caller.now_ns,
+            all_reasons: query.explain,
+        };
+        Ok(finish(evaluation, &expr, data, asked, started))
     }
 }
+
+/// As a server with default settings answers (contract logql.md, 11.5).
+const VARIANTS_DISABLED: &str = "multi variant queries are disabled for this instance";
 
 /// Parses a query.
 ///
@@ -210,21 +231,14 @@ fn clamp(caller: &Caller, start_ns: &mut i64, end_ns: i64) -> bool {
     end_ns >= earliest
 }
 
-fn finish(
-    evaluation: Evaluation,
-    expr: &Expr,
-    data: Data,
-    explain_all: bool,
-    range: (i64, i64),
-    started: Instant,
-) -> Answer {
+fn finish(evaluation: Evaluation, expr: &Expr, data: Data, asked: explain::Asked, started: Instant) -> Answer {
     let entries_returned = match &data {
         Data::Streams(streams) => streams.iter().map(|stream| stream.entries.len()).sum(),
         Data::Matrix { matrix, .. } | Data::Vector { matrix, .. } => matrix.series.len(),
         Data::Scalar { .. } => 1,
     };
     if entries_returned == 0 {
-        explain::empty_answer(&evaluation, expr, explain_all, range);
+        explain::empty_answer(&evaluation, expr, asked);
     }
     let mut stats = evaluation.stats();
     stats.entries_returned = entries_returned as u64;

@@ -1,6 +1,6 @@
 //! Metric expressions, from the leaves up.
 
-use logstack_logql::ast::{Expr, MetricExpr, VectorAggregation, VectorOp};
+use logstack_logql::ast::{MetricExpr, VectorAggregation, VectorOp};
 use logstack_logql::re2;
 
 use super::aggregate::aggregate;
@@ -105,16 +105,4 @@ fn limit_series(evaluation: &Evaluation, matrix: &mut Matrix) -> Result<(), Erro
         "maximum number of series ({limit}) reached for a single query; returning partial results"
     ));
     Ok(())
-}
-
-/// True for a query that a number answers.
-pub fn is_literal(expr: &Expr) -> bool {
-    fn is_number(expr: &MetricExpr) -> bool {
-        match expr {
-            MetricExpr::Literal(_) => true,
-            MetricExpr::Binary(expr) => is_number(&expr.left) && is_number(&expr.right),
-            _ => false,
-        }
-    }
-    matches!(expr, Expr::Metric(expr) if is_number(expr))
 }
