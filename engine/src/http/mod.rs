@@ -3,7 +3,94 @@
 //! | file | what |
 //! |---|---|
 //! | [`tenancy`] | `X-Scope-OrgID` to tenants |
+//! | [`app`] | what routes share; what every read starts with |
+//! | [`params`], [`json`], [`encode`], [`respond`] | parameters in, answers out |
+//! | [`query`], [`labels`], [`index`], [`legacy`] | reads |
+//! | [`ops`], [`metrics`] | what people, kubelets and Prometheus ask |
+//!
+//! [`routes`] is the list of routes.
 
+pub mod app;
+pub mod encode;
+pub mod index;
 pub mod json;
+pub mod labels;
+pub mod legacy;
+pub mod metrics;
+pub mod ops;
 pub mod params;
+pub mod query;
+pub mod respond;
 pub mod tenancy;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{MethodRouter, get, post};
+
+pub use app::App;
+
+/// All routes over `app`; `push` are those of ingest.
+pub fn routes(app: Arc<App>, push: Router) -> Router {
+    let router = Router::new()
+        .route("/loki/api/v1/query", get(query::instant).post(query::instant))
+        .route("/loki/api/v1/query_range", get(query::range).post(query::range))
+        .route("/loki/api/v1/format_query", get(query::format).post(query::format))
+        .route("/loki/api/v1/labels", get(labels::names).post(labels::names))
+        .route("/loki/api/v1/label", get(labels::names).post(labels::names))
+        .route("/loki/api/v1/label/{name}/values", get(labels::values).post(labels::values))
+        .route("/loki/api/v1/series", get(labels::series).post(labels::series))
+        .route("/loki/api/v1/index/stats", get(index::stats).post(index::stats))
+        .route("/loki/api/v1/index/volume", get(index::volume).post(index::volume))
+        .route("/loki/api/v1/index/volume_range", get(index::volume_range).post(index::volume_range))
+        .route("/loki/api/v1/index/shards", get(index::shards).post(index::shards))
+        .route("/loki/api/v1/drilldown-limits", get(ops::drilldown_limits))
+        .route("/loki/api/v1/status/buildinfo", get(ops::buildinfo))
+        .route("/api/prom/query", get(legacy::query).post(legacy::query))
+        .route("/api/prom/label", get(legacy::label_names).post(legacy::label_names))
+        .route("/api/prom/label/{name}/values", get(legacy::label_values).post(legacy::label_values))
+        .route("/api/prom/series", get(labels::series).post(labels::series))
+        .route("/prometheus/api/v1/rules", get(ops::rules))
+        .route("/prometheus/api/v1/alerts", get(ops::alerts))
+        .route("/config/tenant/v1/limits", get(ops::tenant_limits))
+        .route("/ready", get(ops::ready))
+        .route("/config", get(ops::config))
+        .route("/services", get(ops::services))
+        .route("/log_level", get(ops::log_level).post(ops::set_log_level))
+        .route("/flush", get(ops::flush).post(ops::flush))
+        .route("/ingester/shutdown", get(ops::shutdown).post(ops::shutdown))
+        .route(
+            "/ingester/prepare_shutdown",
+            post(ops::prepare_shutdown).delete(ops::unprepare_shutdown).get(ops::is_prepared),
+        );
+    let router = RINGS.iter().fold(router, |router, path| router.route(path, get(ops::ring)));
+    let router = match app.config.server.register_instrumentation {
+        true => router.route("/metrics", get(metrics::expose)),
+        false => router,
+    };
+    let prefix = app.config.server.http_path_prefix.trim_end_matches('/').to_owned();
+    let router = router
+        .with_state(app.clone())
+        .merge(push)
+        .method_not_allowed_fallback(respond::method_not_allowed)
+        .fallback(respond::not_found)
+        .layer(from_fn(respond::compress))
+        .layer(from_fn_with_state(app, metrics::measure));
+    if prefix.is_empty() { router } else { Router::new().nest(&prefix, router).fallback(respond::not_found) }
+}
+
+const RINGS: [&str; 7] = [
+    "/ring",
+    "/distributor/ring",
+    "/compactor/ring",
+    "/ruler/ring",
+    "/scheduler/ring",
+    "/pattern/ring",
+    "/memberlist",
+];
+
+/// A route that answers another method with 404, as `push` does.
+pub fn post_only<S: Clone + Send + Sync + 'static>(route: MethodRouter<S>) -> MethodRouter<S> {
+    route.get(respond::not_found)
+}

@@ -5,10 +5,11 @@
 //! admission    what a tenant may ask                          control    client, time, memory
 //! source       snapshots of the tenants, scan units           pool       the threads that scan
 //! log/         the nearest entries of a range                 metric/    series over a grid of steps
-//! explain      why an answer is empty
+//! catalog      labels, series, volumes                     explain    why an answer is empty
 //! ```
 
 pub mod admission;
+pub mod catalog;
 pub mod log;
 pub mod metric;
 pub mod request;

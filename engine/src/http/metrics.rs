@@ -1,0 +1,246 @@
+//! `/metrics`: the text format of Prometheus, under the names that Loki's dashboards and alerts ask for.
+//!
+//! Source: contract http-api.md, 1.19; Prometheus, "Exposition formats", version 0.0.4.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, Method, header};
+use parking_lot::Mutex;
+
+use super::app::App;
+
+/// Upper bounds in seconds; the last bucket is `+Inf`.
+const BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0];
+
+/// Requests by method, route and status.
+#[derive(Debug, Default)]
+pub struct RequestMetrics {
+    durations: Mutex<BTreeMap<RequestKey, Arc<Histogram>>>,
+    inflight: Mutex<BTreeMap<(&'static str, String), Arc<AtomicI64>>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct RequestKey {
+    method: &'static str,
+    route: String,
+    status: u16,
+}
+
+/// Counts per bucket, not cumulative.
+#[derive(Debug, Default)]
+struct Histogram {
+    buckets: [AtomicU64; BUCKETS.len() + 1],
+    sum_us: AtomicU64,
+}
+
+impl Histogram {
+    fn observe(&self, seconds: f64) {
+        let bucket = BUCKETS.partition_point(|&bound| bound < seconds);
+        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        self.sum_us.fetch_add((seconds * 1e6) as u64, Ordering::Relaxed);
+    }
+}
+
+/// Lowers the gauge also when the request is dropped on the way.
+struct Inflight(Arc<AtomicI64>);
+
+impl Drop for Inflight {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Measures every request.
+pub async fn measure(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let method = method_name(request.method());
+    let route = request.extensions().get::<MatchedPath>().map_or("other".to_owned(), |path| route_name(path.as_str()));
+    let gauge = app.metrics.inflight.lock().entry((method, route.clone())).or_default().clone();
+    gauge.fetch_add(1, Ordering::Relaxed);
+    let inflight = Inflight(gauge);
+    let started = Instant::now();
+    let response = next.run(request).await;
+    drop(inflight);
+    let key = RequestKey { method, route, status: response.status().as_u16() };
+    let histogram = app.metrics.durations.lock().entry(key).or_default().clone();
+    histogram.observe(started.elapsed().as_secs_f64());
+    response
+}
+
+/// Methods that clients make up must not become time series.
+fn method_name(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "DELETE" => "DELETE",
+        "HEAD" => "HEAD",
+        _ => "other",
+    }
+}
+
+/// `/loki/api/v1/label/{name}/values` -> `loki_api_v1_label_name_values`
+fn route_name(path: &str) -> String {
+    let name: String = path.chars().filter(|c| !matches!(c, '{' | '}')).collect();
+    match name.trim_matches('/') {
+        "" => "other".to_owned(),
+        name => name.replace(['/', '-'], "_"),
+    }
+}
+
+/// Lines of the text format.
+#[derive(Debug, Default)]
+pub struct TextWriter {
+    out: String,
+}
+
+impl TextWriter {
+    /// The head of a family: help and type (`counter`, `gauge`, `histogram`).
+    pub fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    /// A sample of the family.
+    pub fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        self.out.push_str(name);
+        if !labels.is_empty() {
+            self.out.push('{');
+            for (idx, (label, value)) in labels.iter().enumerate() {
+                let comma = if idx > 0 { "," } else { "" };
+                let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+                let _ = write!(self.out, "{comma}{label}=\"{value}\"");
+            }
+            self.out.push('}');
+        }
+        let _ = writeln!(self.out, " {value}");
+    }
+
+    /// A family with one sample without labels.
+    pub fn single(&mut self, name: &str, kind: &str, help: &str, value: f64) {
+        self.family(name, kind, help);
+        self.sample(name, &[], value);
+    }
+
+    /// The text.
+    pub fn finish(self) -> String {
+        self.out
+    }
+}
+
+/// `/metrics`.
+pub async fn expose(State(app): State<Arc<App>>) -> Response {
+    let mut text = TextWriter::default();
+    text.family("loki_build_info", "gauge", "What is running.");
+    let version = env!("CARGO_PKG_VERSION");
+    let build = [("version", super::ops::LOKI_VERSION), ("revision", version), ("branch", "logstack"), ("goversion", "")];
+    text.sample("loki_build_info", &build, 1.0);
+    write_requests(&app.metrics, &mut text);
+    write_store(&app, &mut text);
+    write_process(&app, &mut text);
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    ([(header::CONTENT_TYPE, kind)], text.finish()).into_response()
+}
+
+fn write_requests(metrics: &RequestMetrics, text: &mut TextWriter) {
+    let name = "loki_request_duration_seconds";
+    text.family(name, "histogram", "Time (in seconds) spent serving HTTP requests.");
+    let durations = metrics.durations.lock().clone();
+    for (key, histogram) in &durations {
+        let status = key.status.to_string();
+        let labels =
+            [("method", key.method), ("route", key.route.as_str()), ("status_code", status.as_str()), ("ws", "false")];
+        let mut count = 0;
+        for (idx, bucket) in histogram.buckets.iter().enumerate() {
+            count += bucket.load(Ordering::Relaxed);
+            let bound = BUCKETS.get(idx).map_or("+Inf".to_owned(), f64::to_string);
+            let mut labels = labels.to_vec();
+            labels.push(("le", &bound));
+            text.sample(&format!("{name}_bucket"), &labels, count as f64);
+        }
+        text.sample(&format!("{name}_sum"), &labels, histogram.sum_us.load(Ordering::Relaxed) as f64 / 1e6);
+        text.sample(&format!("{name}_count"), &labels, count as f64);
+    }
+    text.family("loki_inflight_requests", "gauge", "Current number of inflight requests.");
+    for ((method, route), gauge) in &*metrics.inflight.lock() {
+        let labels = [("method", *method), ("route", route.as_str())];
+        text.sample("loki_inflight_requests", &labels, gauge.load(Ordering::Relaxed) as f64);
+    }
+}
+
+fn write_store(app: &App, text: &mut TextWriter) {
+    text.family("loki_ingester_memory_streams", "gauge", "The total number of streams in memory per tenant.");
+    for tenant in app.store.tenants() {
+        let streams = app.store.active_streams(&tenant) as f64;
+        text.sample("loki_ingester_memory_streams", &[("tenant", tenant.as_str())], streams);
+    }
+    let stats = app.store.stats();
+    text.single("logstack_storage_streams", "gauge", "Streams known to the index.", stats.streams as f64);
+    text.single("logstack_storage_memtable_bytes", "gauge", "Bytes in memtables.", stats.memtable_bytes as f64);
+    text.single("logstack_storage_memtable_rows", "gauge", "Entries in memtables.", stats.memtable_rows as f64);
+    let help = "Files set aside because they are damaged.";
+    text.single("logstack_storage_quarantined_files", "gauge", help, stats.quarantined_files as f64);
+    text.single("logstack_query_memory_bytes", "gauge", "Memory that running queries hold.", app.engine.memory_bytes() as f64);
+    // The mixin's alert wants exactly one process to say so.
+    text.single("loki_boltdb_shipper_compactor_running", "gauge", "Value will be 1 if compactor is running.", 1.0);
+}
+
+/// What the kernel says about the process; nothing where there is no `/proc`.
+fn write_process(app: &App, text: &mut TextWriter) {
+    let uptime = app.started.elapsed().as_secs_f64();
+    let started = super::app::now_ns() as f64 / 1e9 - uptime;
+    text.single("process_start_time_seconds", "gauge", "Start time of the process since unix epoch in seconds.", started);
+    let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return };
+    // Fields behind the command, which may hold blanks: 14 and 15 are ticks, 23 and 24 memory (proc(5)).
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let field = |number: usize| fields.get(number - 3).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+    const TICKS_PER_SECOND: f64 = 100.0;
+    const PAGE_BYTES: f64 = 4096.0;
+    let cpu = (field(14) + field(15)) / TICKS_PER_SECOND;
+    text.single("process_cpu_seconds_total", "counter", "Total user and system CPU time spent in seconds.", cpu);
+    text.single("process_virtual_memory_bytes", "gauge", "Virtual memory size in bytes.", field(23));
+    text.single("process_resident_memory_bytes", "gauge", "Resident memory size in bytes.", field(24) * PAGE_BYTES);
+    if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
+        text.single("process_open_fds", "gauge", "Number of open file descriptors.", files.count() as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_routes() {
+        assert_eq!(route_name("/loki/api/v1/label/{name}/values"), "loki_api_v1_label_name_values");
+        assert_eq!(route_name("/otlp/v1/logs"), "otlp_v1_logs");
+        assert_eq!(route_name("/"), "other");
+    }
+
+    #[test]
+    fn writes_the_text_format() {
+        let mut text = TextWriter::default();
+        text.family("a_total", "counter", "Things.");
+        text.sample("a_total", &[("x", "q\"\\\n"), ("y", "1")], 2.5);
+        text.single("b", "gauge", "One.", 7.0);
+        assert_eq!(
+            text.finish(),
+            "# HELP a_total Things.\n# TYPE a_total counter\na_total{x=\"q\\\"\\\\\\n\",y=\"1\"} 2.5\n\
+             # HELP b One.\n# TYPE b gauge\nb 7\n"
+        );
+    }
+
+    #[test]
+    fn histograms_count_in_the_right_bucket() {
+        let histogram = Histogram::default();
+        histogram.observe(0.005);
+        histogram.observe(0.3);
+        histogram.observe(1000.0);
+        let counts: Vec<u64> = histogram.buckets.iter().map(|b| b.load(Ordering::Relaxed)).collect();
+        assert_eq!((counts[0], counts[6], counts[14]), (1, 1, 1));
+    }
+}
