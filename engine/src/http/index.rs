@@ -35,7 +35,7 @@ async fn index_stats(app: &App, read: &Read) -> Result<IndexStats, Error> {
 
 fn required_selector(read: &Read) -> Result<Vec<Matcher>, Error> {
     // An absent query is an empty one, which is a syntax error.
-    Ok(parse_selector(Some(read.params.get("query").unwrap_or_default()))?.unwrap_or_default())
+    parse_selector(Some(read.params.get("query").unwrap_or_default()))
 }
 
 fn write_stats(json: &mut JsonWriter, stats: &IndexStats) {

@@ -31,7 +31,7 @@ pub async fn names(State(app): State<Arc<App>>, read: Read) -> Response {
 
 pub(super) async fn list_names(app: &App, read: &Read) -> Result<Vec<String>, Error> {
     let range = read.params.bounds(read.caller.now_ns)?.range();
-    let selector = parse_selector(read.params.get("query"))?.unwrap_or_default();
+    let selector = parse_selector(read.params.get("query"))?;
     let (names, _) = read.run(app, move |engine, caller, _| engine.label_names(caller, &selector, range)).await?;
     Ok(names)
 }
@@ -46,7 +46,7 @@ pub async fn values(State(app): State<Arc<App>>, Path(name): Path<String>, read:
 
 async fn list_values(app: &App, read: &Read, name: String) -> Result<Vec<String>, Error> {
     let range = read.params.bounds(read.caller.now_ns)?.range();
-    let selector = parse_selector(read.params.get("query"))?.unwrap_or_default();
+    let selector = parse_selector(read.params.get("query"))?;
     let (values, _) =
         read.run(app, move |engine, caller, _| engine.label_values(caller, &name, &selector, range)).await?;
     Ok(values)
@@ -81,10 +81,7 @@ async fn list_series(app: &App, read: &Read) -> Result<JsonWriter, Error> {
     let texts: Vec<&str> = read.params.all("match[]").chain(read.params.all("match")).collect();
     let selectors = match texts[..] {
         [one] if is_everything(one) => Vec::new(),
-        _ => {
-            let parsed = texts.iter().map(|text| parse_selector(Some(text)).map(Option::unwrap_or_default));
-            parsed.collect::<Result<Vec<_>, _>>()?
-        }
+        _ => texts.iter().map(|text| parse_selector(Some(text))).collect::<Result<Vec<_>, _>>()?,
     };
     let (series, _) = read.run(app, move |engine, caller, _| engine.series(caller, &selectors, range)).await?;
     let mut json = JsonWriter::default();

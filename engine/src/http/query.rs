@@ -105,7 +105,7 @@ pub async fn format(Form(params): Form) -> Response {
         Ok(expr) => {
             json.string("success");
             json.key("data");
-            json.string(&logstack_logql::pretty(&expr));
+            json.string(&expr.pretty());
             json.end_object();
             respond::json(json)
         }

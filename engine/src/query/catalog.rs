@@ -6,26 +6,23 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use logstack_logql::Labels;
-use logstack_logql::ast::{Expr, Matcher};
+use logstack_logql::ast::Matcher;
 
 use super::admission::check_length;
 use super::metric::column::Column;
 use super::metric::series::{Matrix, Series, only};
 use super::source::PlannedUnit;
-use super::{Caller, Control, Engine, Error, parse};
+use super::{Caller, Control, Engine, Error};
 use crate::model::TimeRange;
 use crate::storage::ScanRequest;
 
-/// Reads a pure selector. `None`: nothing was given, which means all streams where that is allowed.
+/// Reads a pure selector. Nothing given means all streams, where that is allowed.
 ///
 /// # Errors
 /// A syntax error, or more than a selector.
-pub fn parse_selector(text: Option<&str>) -> Result<Option<Vec<Matcher>>, Error> {
-    let Some(text) = text else { return Ok(None) };
-    match parse(text)? {
-        Expr::Log(log) if log.stages.is_empty() => Ok(Some(log.selector)),
-        _ => Err(Error::refused("only label matchers are supported")),
-    }
+pub fn parse_selector(text: Option<&str>) -> Result<Vec<Matcher>, Error> {
+    let Some(text) = text else { return Ok(Vec::new()) };
+    logstack_logql::parse_selector(text).map_err(|error| Error::refused(error.to_string()))
 }
 
 /// True for `{}`: the parser refuses it, but some routes take it for "all streams".
