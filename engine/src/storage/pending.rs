@@ -1,12 +1,3 @@
-//! Stands in for `logstack_logql::line_filter::CompiledLineFilter` until that lands.
+//! The filter that a scan evaluates.
 
-/// A substring.
-#[derive(Debug)]
-pub struct CompiledLineFilter(pub Vec<u8>);
-
-impl CompiledLineFilter {
-    /// True when the line is kept.
-    pub fn matches(&self, line: &[u8]) -> bool {
-        memchr::memmem::find(line, &self.0).is_some()
-    }
-}
+pub use logstack_logql::line_filter::CompiledLineFilter;
