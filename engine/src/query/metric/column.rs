@@ -26,7 +26,7 @@ impl Column {
     }
 
     /// Number of steps.
-    pub fn len(&self) -> usize {
+    pub fn steps(&self) -> usize {
         self.values.len()
     }
 
@@ -74,7 +74,7 @@ impl Column {
 
     /// Replaces every point by what `f` makes of it; `None` removes it.
     pub fn map(&mut self, mut f: impl FnMut(f64) -> Option<f64>) {
-        for step in 0..self.len() {
+        for step in 0..self.steps() {
             if let Some(value) = self.get(step) {
                 match f(value) {
                     Some(value) => self.values[step] = value,
@@ -90,7 +90,7 @@ impl Column {
             let mask = if keep_shared { other[word_idx] } else { !other[word_idx] };
             *word &= mask;
         }
-        for step in 0..self.len() {
+        for step in 0..self.steps() {
             if !self.has(step) {
                 self.values[step] = 0.0;
             }

@@ -128,7 +128,7 @@ pub(super) mod testing {
             .iter()
             .map(|series| {
                 let labels: Vec<String> = series.labels.iter().map(|(n, v)| format!("{n}={v}")).collect();
-                let values: Vec<String> = (0..series.column.len())
+                let values: Vec<String> = (0..series.column.steps())
                     .map(|step| series.column.get(step).map_or("_".into(), |v| v.to_string()))
                     .collect();
                 format!("{{{}}} {}", labels.join(","), values.join(" "))

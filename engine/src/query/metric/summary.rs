@@ -79,8 +79,9 @@ impl Moments {
 
 impl Summary for Moments {
     fn of(_: i64, value: f64) -> Self {
-        // Of one value, `value - value` is the NaN that infinities and NaN must give.
-        Self { count: 1.0, mean: value, squares: value - value, sum: value }
+        // An infinite value has no finite distance from the mean, not even its own.
+        let squares = if value.is_finite() { 0.0 } else { f64::NAN };
+        Self { count: 1.0, mean: value, squares, sum: value }
     }
     fn add(&mut self, _: i64, value: f64) {
         self.count += 1.0;
