@@ -184,7 +184,12 @@ impl FromRequest<Arc<App>> for Read {
             tags: Arc::new(admission::parse_tags(tags)),
             now_ns: now_ns(),
         };
-        Ok(Self { caller, params: Params::read(&parts.uri, &parts.headers, &body), headers: parts.headers, uri: parts.uri })
+        Ok(Self {
+            caller,
+            params: Params::read(&parts.uri, &parts.headers, &body),
+            headers: parts.headers,
+            uri: parts.uri,
+        })
     }
 }
 

@@ -10,8 +10,8 @@ use super::json::JsonWriter;
 use super::params::Bounds;
 use super::respond;
 use crate::model::TimeRange;
-use crate::query::catalog::{is_everything, parse_selector};
 use crate::query::Error;
+use crate::query::catalog::{is_everything, parse_selector};
 
 impl Bounds {
     /// The end is not included; an instant is.

@@ -138,7 +138,8 @@ pub async fn expose(State(app): State<Arc<App>>) -> Response {
     let mut text = TextWriter::default();
     text.family("loki_build_info", "gauge", "What is running.");
     let version = env!("CARGO_PKG_VERSION");
-    let build = [("version", super::ops::LOKI_VERSION), ("revision", version), ("branch", "logstack"), ("goversion", "")];
+    let build =
+        [("version", super::ops::LOKI_VERSION), ("revision", version), ("branch", "logstack"), ("goversion", "")];
     text.sample("loki_build_info", &build, 1.0);
     write_requests(&app.metrics, &mut text);
     write_store(&app, &mut text);
@@ -185,7 +186,12 @@ fn write_store(app: &App, text: &mut TextWriter) {
     text.single("logstack_storage_memtable_rows", "gauge", "Entries in memtables.", stats.memtable_rows as f64);
     let help = "Files set aside because they are damaged.";
     text.single("logstack_storage_quarantined_files", "gauge", help, stats.quarantined_files as f64);
-    text.single("logstack_query_memory_bytes", "gauge", "Memory that running queries hold.", app.engine.memory_bytes() as f64);
+    text.single(
+        "logstack_query_memory_bytes",
+        "gauge",
+        "Memory that running queries hold.",
+        app.engine.memory_bytes() as f64,
+    );
     // The mixin's alert wants exactly one process to say so.
     text.single("loki_boltdb_shipper_compactor_running", "gauge", "Value will be 1 if compactor is running.", 1.0);
 }
@@ -194,7 +200,12 @@ fn write_store(app: &App, text: &mut TextWriter) {
 fn write_process(app: &App, text: &mut TextWriter) {
     let uptime = app.started.elapsed().as_secs_f64();
     let started = super::app::now_ns() as f64 / 1e9 - uptime;
-    text.single("process_start_time_seconds", "gauge", "Start time of the process since unix epoch in seconds.", started);
+    text.single(
+        "process_start_time_seconds",
+        "gauge",
+        "Start time of the process since unix epoch in seconds.",
+        started,
+    );
     let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return };
     // Fields behind the command, which may hold blanks: 14 and 15 are ticks, 23 and 24 memory (proc(5)).
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();

@@ -80,15 +80,8 @@ pub fn routes(app: Arc<App>, push: Router) -> Router {
     if prefix.is_empty() { router } else { Router::new().nest(&prefix, router).fallback(respond::not_found) }
 }
 
-const RINGS: [&str; 7] = [
-    "/ring",
-    "/distributor/ring",
-    "/compactor/ring",
-    "/ruler/ring",
-    "/scheduler/ring",
-    "/pattern/ring",
-    "/memberlist",
-];
+const RINGS: [&str; 7] =
+    ["/ring", "/distributor/ring", "/compactor/ring", "/ruler/ring", "/scheduler/ring", "/pattern/ring", "/memberlist"];
 
 /// A route that answers another method with 404, as `push` does.
 pub fn post_only<S: Clone + Send + Sync + 'static>(route: MethodRouter<S>) -> MethodRouter<S> {

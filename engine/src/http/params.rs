@@ -312,7 +312,10 @@ mod tests {
     fn reads_the_rest() {
         assert_eq!(params("limit=").limit().unwrap(), 100);
         assert_eq!(params("limit=0").limit().unwrap_err().to_string(), "limit must be a positive value");
-        assert_eq!(params("limit=abc").limit().unwrap_err().to_string(), "strconv.Atoi: parsing \"abc\": invalid syntax");
+        assert_eq!(
+            params("limit=abc").limit().unwrap_err().to_string(),
+            "strconv.Atoi: parsing \"abc\": invalid syntax"
+        );
         assert_eq!(params("direction=FORWARD").direction().unwrap(), Direction::Forward);
         assert_eq!(params("direction=up").direction().unwrap_err().to_string(), "invalid direction 'up'");
         assert_eq!(params("interval=-5").interval().unwrap_err().to_string(), "interval must be >= 0");

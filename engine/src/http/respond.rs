@@ -36,8 +36,7 @@ pub fn text(body: impl Into<String>) -> Response {
 
 /// An error: the bare text.
 pub fn error(status: StatusCode, text: impl Into<String>) -> Response {
-    let headers =
-        [(header::CONTENT_TYPE, TEXT), (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))];
+    let headers = [(header::CONTENT_TYPE, TEXT), (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))];
     (status, headers, text.into()).into_response()
 }
 

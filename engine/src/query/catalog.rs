@@ -156,7 +156,9 @@ impl Engine {
             .map(|bucket| if bucket.last_ns >= query.end_ns { query.end_ns } else { bucket.last_ns })
             .collect();
         let asked = TimeRange { first_ns: query.start_ns, last_ns: query.end_ns };
-        let Some(range) = admit_range(caller, asked)? else { return Ok(Volumes { times_ns, matrix: Matrix::default() }) };
+        let Some(range) = admit_range(caller, asked)? else {
+            return Ok(Volumes { times_ns, matrix: Matrix::default() });
+        };
         let units = self.sources(caller).plan(&query.selector, &ScanRequest { range, ..ScanRequest::default() })?;
         let mut rows: HashMap<Labels, Column> = HashMap::new();
         let limit = caller.limits.volume_max_series;
@@ -305,7 +307,8 @@ mod tests {
             limit: 1,
             by: VolumeBy::LabelSets,
         };
-        let got: Vec<(i64, i64)> = buckets(&query).iter().map(|b| (b.first_ns / 1_000_000, b.last_ns / 1_000_000)).collect();
+        let got: Vec<(i64, i64)> =
+            buckets(&query).iter().map(|b| (b.first_ns / 1_000_000, b.last_ns / 1_000_000)).collect();
         assert_eq!(got, [(30_000, 59_999), (60_000, 119_999), (120_000, 150_000)]);
     }
 

@@ -199,12 +199,8 @@ impl Engine {
                 Value::Matrix(matrix) => Data::Vector { time_ns, matrix },
             },
         };
-        let asked = explain::Asked {
-            start_ns: time_ns,
-            end_ns: time_ns,
-            now_ns: caller.now_ns,
-            all_reasons: query.explain,
-        };
+        let asked =
+            explain::Asked { start_ns: time_ns, end_ns: time_ns, now_ns: caller.now_ns, all_reasons: query.explain };
         Ok(finish(evaluation, &expr, data, asked, started))
     }
 }

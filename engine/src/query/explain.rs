@@ -140,10 +140,14 @@ fn no_label(unwrap: &Unwrap, lines: usize) -> String {
         _ if !looks_like_a_conversion(unwrap) => {
             "add a parser (`| json`, `| logfmt`) in front of it, or check the name".to_owned()
         }
-        "bytes" => "`unwrap bytes` reads a label named `bytes`; for the size of the lines use `bytes_rate({…}[5m])` or \
+        "bytes" => {
+            "`unwrap bytes` reads a label named `bytes`; for the size of the lines use `bytes_rate({…}[5m])` or \
                     `bytes_over_time({…}[5m])`, for a label that holds a size `unwrap bytes(label)`"
-            .to_owned(),
-        _ => format!("`unwrap {label}` reads a label named `{label}`; to convert a label write `unwrap {label}(label)`"),
+                .to_owned()
+        }
+        _ => {
+            format!("`unwrap {label}` reads a label named `{label}`; to convert a label write `unwrap {label}(label)`")
+        }
     };
     format!("`unwrap` found no label `{label}` on any of the {lines} line(s) looked at: {advice}")
 }
@@ -224,7 +228,9 @@ fn show(selector: &[Matcher]) -> String {
         MatchOp::Regex => "=~",
         MatchOp::NotRegex => "!~",
     };
-    let matchers: Vec<String> =
-        selector.iter().map(|matcher| format!("{}{}{}", matcher.name, op(matcher.op), Quoted(&matcher.value))).collect();
+    let matchers: Vec<String> = selector
+        .iter()
+        .map(|matcher| format!("{}{}{}", matcher.name, op(matcher.op), Quoted(&matcher.value)))
+        .collect();
     format!("{{{}}}", matchers.join(", "))
 }

@@ -211,10 +211,15 @@ mod tests {
     fn reports_the_failure_and_not_its_echo() {
         let pool = Pool::new(2);
         let control = Control::unbounded();
-        let result = pool.run(1000, &control, || (), |(), job| match job {
-            500 => Err(Error::refused("five hundred")),
-            _ => Ok(()),
-        });
+        let result = pool.run(
+            1000,
+            &control,
+            || (),
+            |(), job| match job {
+                500 => Err(Error::refused("five hundred")),
+                _ => Ok(()),
+            },
+        );
         assert_eq!(result.unwrap_err().to_string(), "five hundred");
     }
 

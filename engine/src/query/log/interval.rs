@@ -24,12 +24,8 @@ use crate::storage::Scan;
 pub fn run(evaluation: &Evaluation, plan: &Arc<Plan>) -> Result<Vec<Candidate>, Error> {
     let control = evaluation.control.clone();
     let (shared, make) = (plan.clone(), plan.clone());
-    let walks = evaluation.pool.run(
-        1,
-        &evaluation.control,
-        || Walk::new(&make),
-        move |walk, _| walk.run(&shared, &control),
-    )?;
+    let walks =
+        evaluation.pool.run(1, &evaluation.control, || Walk::new(&make), move |walk, _| walk.run(&shared, &control))?;
     let mut kept = Vec::new();
     for walk in walks {
         evaluation.add_stats(&walk.stats);
@@ -135,9 +131,10 @@ impl Walk {
     /// Takes or passes over the row at `place`, and lines up the next one of its unit.
     fn visit(&mut self, place: Place, at: usize, plan: &Plan, control: &Control) -> Result<(), Error> {
         let Some(cursor) = &mut self.open[at] else { return Ok(()) };
-        let is_far_enough = self.kept.last().is_none_or(|last: &Candidate| {
-            place.distance.saturating_sub(last.place.distance) >= plan.interval_ns
-        });
+        let is_far_enough = self
+            .kept
+            .last()
+            .is_none_or(|last: &Candidate| place.distance.saturating_sub(last.place.distance) >= plan.interval_ns);
         if is_far_enough && let Some(row) = cursor.row(plan) {
             let metadata_id = cursor.rows.metadata_ids[row];
             let entry = Entry {

@@ -189,13 +189,7 @@ impl Worker {
         }
     }
 
-    fn scan(
-        &mut self,
-        plan: &Plan,
-        unit: usize,
-        bound: &AtomicI64,
-        control: &Control,
-    ) -> Result<(), Error> {
+    fn scan(&mut self, plan: &Plan, unit: usize, bound: &AtomicI64, control: &Control) -> Result<(), Error> {
         if plan.unit_distance(unit) > bound.load(AtomicOrdering::Relaxed) {
             return Ok(());
         }

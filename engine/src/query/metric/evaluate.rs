@@ -57,11 +57,7 @@ fn eval_matrix(evaluation: &Evaluation, expr: &MetricExpr, grid: &Grid) -> Resul
     })
 }
 
-fn eval_aggregation(
-    evaluation: &Evaluation,
-    aggregation: &VectorAggregation,
-    grid: &Grid,
-) -> Result<Matrix, Error> {
+fn eval_aggregation(evaluation: &Evaluation, aggregation: &VectorAggregation, grid: &Grid) -> Result<Matrix, Error> {
     if aggregation.op == VectorOp::ApproxTopk {
         // Recorded answer of a server with default settings.
         return Err(Error::Internal("approx_topk is not enabled. See -limits.shard_aggregations".to_owned()));
@@ -101,8 +97,7 @@ fn limit_series(evaluation: &Evaluation, matrix: &mut Matrix) -> Result<(), Erro
     }
     matrix.sort_by_labels();
     matrix.series.truncate(limit);
-    evaluation.warn(format!(
-        "maximum number of series ({limit}) reached for a single query; returning partial results"
-    ));
+    evaluation
+        .warn(format!("maximum number of series ({limit}) reached for a single query; returning partial results"));
     Ok(())
 }

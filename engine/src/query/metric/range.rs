@@ -91,12 +91,7 @@ pub fn is_additive(range: &RangeAggregation) -> bool {
 ///
 /// # Errors
 /// A pipeline that cannot be built, an entry with `__error__`, a limit, a gone client, storage.
-pub fn evaluate(
-    evaluation: &Evaluation,
-    range: &RangeAggregation,
-    by: SeriesBy,
-    grid: &Grid,
-) -> Result<Matrix, Error> {
+pub fn evaluate(evaluation: &Evaluation, range: &RangeAggregation, by: SeriesBy, grid: &Grid) -> Result<Matrix, Error> {
     let is_absent = range.op == RangeOp::AbsentOverTime;
     let by = if is_absent { SeriesBy::Only(Vec::new()) } else { by };
     let plan = Arc::new(Plan::new(evaluation, range, by, grid)?);
@@ -364,10 +359,7 @@ impl Worker {
             None => Verdict::Dropped,
             Some(output) => {
                 refuse_error(&output)?;
-                Verdict::Series {
-                    series: self.table.series(&output, &plan.by),
-                    value: output.value().unwrap_or(1.0),
-                }
+                Verdict::Series { series: self.table.series(&output, &plan.by), value: output.value().unwrap_or(1.0) }
             }
         };
         self.verdicts[id as usize] = verdict;
