@@ -1,6 +1,7 @@
 //! What a process is told: engine and collector configuration, typed and validated. Plain data: no Kubernetes, no
 //! HTTP, no disk.
 
+pub mod collector;
 pub mod engine;
 pub mod env;
 mod finding;
@@ -10,6 +11,7 @@ mod runtime;
 pub mod units;
 pub mod yaml;
 
+pub use collector::CollectorConfig;
 pub use engine::EngineConfig;
 pub use finding::{Errors, Finding, Place, Severity, Warnings};
 pub use limits::{

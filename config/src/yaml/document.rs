@@ -183,6 +183,11 @@ impl<'a> Report<'a> {
 
     fn add(&mut self, severity: Severity, path: String, text: &str) {
         let path = if self.removed.is_empty() { path } else { self.original(&path) };
+        // "needs the key role" says nothing new where `role` was there and wrong.
+        let lost_a_key = || self.removed.iter().any(|removed| parent(removed) == path);
+        if text.starts_with("needs ") && lost_a_key() {
+            return;
+        }
         self.findings.push(Finding::new(severity, self.document.place_of(&path), path, text));
     }
 
@@ -245,6 +250,11 @@ fn parse_path(path: &str) -> Option<Vec<Segment>> {
         }
     }
     Some(segments)
+}
+
+/// The path without its last step; empty for a step of the root.
+fn parent(path: &str) -> &str {
+    path.rfind(['.', '[']).map_or("", |at| &path[..at])
 }
 
 /// Adds a key to a path, quoted where it must be.
