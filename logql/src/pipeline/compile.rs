@@ -1,96 +1,154 @@
 //! Syntax tree to steps.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::names::Names;
 use super::needs::Needs;
-use super::{Error, Pipeline, Wanted};
+use super::{Error, Pipeline, Wanted, order};
 use crate::ast::{self, LabelFormatSource, LabelSelection, Stage};
 use crate::line_filter::CompiledLineFilter;
 use crate::stage::Step;
 use crate::stage::drop_keep::{Drop, Keep};
+use crate::stage::early::EarlyFilters;
+use crate::stage::json::path::Paths;
 use crate::stage::label_filter::LabelFilter;
+use crate::stage::logfmt::Logfmt;
+use crate::stage::pattern::Pattern;
+use crate::stage::regexp::Regexp;
 use crate::stage::unwrap::Unwrap;
 
 pub(super) fn compile(stages: &[Stage], unwrap: Option<&ast::Unwrap>, wanted: &Wanted) -> Result<Pipeline, Error> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let mut names = Names::default();
     let needs = needs(stages, unwrap, wanted, &mut names);
+    let (stored, ordered) = order::ordered(stages);
+    let pushed_down = stored.into_iter().filter_map(|stage| match stage {
+        Stage::LineFilter(filter) => {
+            Some(CompiledLineFilter::new(filter).map(Arc::new).map_err(|error| fail(stage, &error)))
+        }
+        _ => None,
+    });
+    let pushed_down = pushed_down.collect::<Result<_, _>>()?;
+    let mut builder = Builder { names, regexps: 0 };
     let mut steps = Vec::new();
-    let mut pushed_down = Vec::new();
-    for stage in stages {
-        let fail = |reason: &dyn std::fmt::Display| Error { stage: stage_text(stage), reason: reason.to_string() };
-        let step = match stage {
-            Stage::LineFilter(filter) => {
-                let filter = Arc::new(CompiledLineFilter::new(filter).map_err(|error| fail(&error))?);
-                if steps.is_empty() {
-                    pushed_down.push(filter);
-                    continue;
-                }
-                Step::LineFilter(filter)
-            }
-            Stage::LabelFilter(filter) => {
-                Step::LabelFilter(LabelFilter::new(filter, &mut names).map_err(|error| fail(&error))?)
-            }
-            Stage::Decolorize => Step::Decolorize,
-            Stage::Drop(items) => Step::Drop(Drop::new(items, &mut names).map_err(|error| fail(&error))?),
-            Stage::Keep(items) => Step::Keep(Keep::new(items, &mut names).map_err(|error| fail(&error))?),
-            _ => return Err(fail(&"this stage is not built in yet")),
-        };
-        steps.push(step);
+    for stage in ordered {
+        let step = builder.step(stage)?;
+        // Nobody looks at what a parser finds: it does not run, and its errors go unnoticed, as in the reference
+        // server (contract 4.3, b). Only `unpack` also changes the line.
+        let is_idle = needs.is_empty()
+            && matches!(
+                step,
+                Step::Json | Step::JsonPaths(_) | Step::Logfmt(_) | Step::Regexp(_) | Step::Pattern(_)
+            );
+        if !is_idle {
+            steps.push(step);
+        }
     }
+    let mut names = builder.names;
     let unwrap = unwrap
         .map(|unwrap| Unwrap::new(unwrap, &mut names))
         .transpose()
-        .map_err(|error| Error { stage: "| unwrap".to_owned(), reason: error.to_string() })?;
+        .map_err(|error| Error { stage: unwrap.map_or_else(String::new, ast::Unwrap::to_string), reason: error.to_string() })?;
+    let early = early_filters(stages, wanted, &mut names);
     let wanted_names = match wanted {
         Wanted::Only(labels) => labels.iter().map(|label| names.intern(label)).collect(),
         Wanted::All | Wanted::None => Vec::new(),
     };
-    let needs_line = steps.iter().any(reads_line);
-    let uses_labels = *wanted != Wanted::None || unwrap.is_some() || steps.iter().any(uses_labels);
+    let needs_line = steps.iter().any(Step::reads_line);
+    let uses_labels = *wanted != Wanted::None || unwrap.is_some() || steps.iter().any(Step::uses_labels);
     Ok(Pipeline {
         id: NEXT.fetch_add(1, Ordering::Relaxed),
         steps,
         unwrap,
         pushed_down,
-        prefix: metadata_prefix(stages),
+        prefix_len: steps.iter().take_while(|step| matches!(step, Step::LabelFilter(_))).count(),
+        hints: order::field_hints(stages),
         names,
         needs: Arc::new(needs),
+        early: Arc::new(early),
         wanted: wanted_names,
         needs_line,
         uses_labels,
     })
 }
 
-/// Does the step look at the line?
-fn reads_line(step: &Step) -> bool {
-    matches!(step, Step::LineFilter(_) | Step::Decolorize)
+fn fail(stage: &Stage, reason: &dyn std::fmt::Display) -> Error {
+    Error { stage: stage.to_string(), reason: reason.to_string() }
 }
 
-/// Does the step look at labels, or change them?
-fn uses_labels(step: &Step) -> bool {
-    !matches!(step, Step::LineFilter(_) | Step::Decolorize)
+/// Makes steps of stages.
+struct Builder {
+    names: Names,
+    /// How many `regexp` stages there are so far.
+    regexps: usize,
 }
 
-/// The stage as error messages show it.
-fn stage_text(stage: &Stage) -> String {
-    stage.to_string()
+impl Builder {
+    fn step(&mut self, stage: &Stage) -> Result<Step, Error> {
+        let names = &mut self.names;
+        Ok(match stage {
+            Stage::LineFilter(filter) => {
+                Step::LineFilter(CompiledLineFilter::new(filter).map_err(|error| fail(stage, &error))?)
+            }
+            Stage::Json { extractions } if extractions.is_empty() => Step::Json,
+            Stage::Json { extractions } => {
+                Step::JsonPaths(Paths::new(extractions, names).map_err(|error| fail(stage, &error))?)
+            }
+            Stage::Logfmt { strict, keep_empty, extractions } => {
+                let logfmt = Logfmt::new(*strict, *keep_empty, extractions, names);
+                Step::Logfmt(logfmt.map_err(|error| fail(stage, &error))?)
+            }
+            Stage::Regexp(pattern) => {
+                self.regexps += 1;
+                let regexp = Regexp::new(pattern, self.regexps - 1, names);
+                Step::Regexp(regexp.map_err(|error| fail(stage, &error))?)
+            }
+            Stage::Pattern(pattern) => {
+                Step::Pattern(Pattern::new(pattern, names).map_err(|error| fail(stage, &error))?)
+            }
+            Stage::Unpack => Step::Unpack,
+            Stage::Decolorize => Step::Decolorize,
+            Stage::LabelFilter(filter) => {
+                Step::LabelFilter(LabelFilter::new(filter, names).map_err(|error| fail(stage, &error))?)
+            }
+            Stage::Drop(items) => Step::Drop(Drop::new(items, names).map_err(|error| fail(stage, &error))?),
+            Stage::Keep(items) => Step::Keep(Keep::new(items, names).map_err(|error| fail(stage, &error))?),
+            _ => return Err(fail(stage, &"templates are not built in yet")),
+        })
+    }
 }
 
-/// Label filters that stand before anything that reads the line or changes labels.
-fn metadata_prefix(stages: &[Stage]) -> Vec<ast::LabelFilter> {
-    let mut prefix = Vec::new();
-    for stage in stages {
-        match stage {
-            Stage::LineFilter(_) => {}
-            Stage::LabelFilter(filter) => prefix.push(filter.clone()),
-            _ => break,
+/// The filters that parsers apply at once; see [`crate::stage::early`].
+fn early_filters(stages: &[Stage], wanted: &Wanted, names: &mut Names) -> EarlyFilters {
+    let mut early = EarlyFilters::default();
+    for (idx, stage) in stages.iter().enumerate() {
+        let Stage::LabelFilter(filter) = stage else { continue };
+        let may_apply = *wanted == Wanted::All || is_early_sound(filter, stages, idx);
+        if may_apply && let Ok(filter) = LabelFilter::new(filter, names) {
+            early.add(filter);
         }
     }
-    prefix
+    early
+}
+
+/// Does applying the filter at `idx` in any parser of the pipeline give the same answer? It does when nothing but
+/// full parsers, which never overwrite each other's labels, comes before it, so that no label changes once it is set.
+fn is_early_sound(filter: &ast::LabelFilter, stages: &[Stage], idx: usize) -> bool {
+    // Only tests on text: the others may set an error, and when matters.
+    let is_text = matches!(filter, ast::LabelFilter::Text(_));
+    let changes_labels = |stage: &Stage| match stage {
+        Stage::Json { extractions } | Stage::Logfmt { extractions, .. } => !extractions.is_empty(),
+        Stage::LabelFormat(_) | Stage::Drop(_) | Stage::Keep(_) => true,
+        _ => false,
+    };
+    let is_parser = |stage: &Stage| {
+        matches!(
+            stage,
+            Stage::Json { .. } | Stage::Logfmt { .. } | Stage::Regexp(_) | Stage::Pattern(_) | Stage::Unpack
+        )
+    };
+    is_text && !stages[..idx].iter().any(changes_labels) && !stages[idx..].iter().any(is_parser)
 }
 
 /// Every label that the consumer, a filter, a format or a template looks at.
@@ -141,26 +199,4 @@ fn add_filter(filter: &ast::LabelFilter, needs: &mut Needs, names: &mut Names) {
         | ast::LabelFilter::Ip { name, .. } => name,
     };
     needs.add(names.intern(name));
-}
-
-/// Without the `line_format` stages whose line nobody reads: no parser and no line filter follows.
-pub(super) fn without_unread_line_formats(stages: &[Stage]) -> Cow<'_, [Stage]> {
-    let reads_line = |stage: &Stage| {
-        matches!(
-            stage,
-            Stage::LineFilter(_)
-                | Stage::Json { .. }
-                | Stage::Logfmt { .. }
-                | Stage::Regexp(_)
-                | Stage::Pattern(_)
-                | Stage::Unpack
-        )
-    };
-    let last_reader = stages.iter().rposition(reads_line);
-    let is_unread =
-        |idx: usize| matches!(stages[idx], Stage::LineFormat(_)) && last_reader.is_none_or(|reader| reader < idx);
-    if !(0..stages.len()).any(is_unread) {
-        return Cow::Borrowed(stages);
-    }
-    Cow::Owned((0..stages.len()).filter(|&idx| !is_unread(idx)).map(|idx| stages[idx].clone()).collect())
 }

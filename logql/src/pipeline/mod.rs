@@ -11,7 +11,8 @@
 //! ```
 //!
 //! - `mod.rs`: what callers see
-//! - `compile.rs`: syntax tree to steps, what is pushed down, which labels anybody needs
+//! - `compile.rs`: syntax tree to steps, which labels anybody needs
+//! - `order.rs`: what is evaluated before the stages: pushed-down filters, label filters on metadata, hints
 //! - `state.rs`: the labels of one line
 //! - `names.rs`, `needs.rs`: label names as numbers; the names that somebody looks at
 //! - `output.rs`: what the consumer reads
@@ -20,24 +21,30 @@
 //! scratch has grown to the size of the lines.
 
 mod compile;
+pub(crate) mod keys;
 pub(crate) mod names;
 pub(crate) mod needs;
+mod order;
 mod output;
 pub(crate) mod state;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use regex::bytes::CaptureLocations;
+
 use crate::ast;
 use crate::labels::Labels;
 use crate::line_filter::CompiledLineFilter;
 use crate::stage::Step;
+use crate::stage::early::EarlyFilters;
 use crate::stage::unwrap::Unwrap;
 use names::{NameId, Names};
 use needs::Needs;
+pub use order::FieldHint;
 pub use output::Output;
 pub use state::ErrorKind;
-use state::{Env, LabelState};
+use state::{Env, LabelState, Source};
 
 /// The labels that the consumer of a pipeline looks at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,10 +121,12 @@ pub struct Pipeline {
     steps: Vec<Step>,
     unwrap: Option<Unwrap>,
     pushed_down: Vec<Arc<CompiledLineFilter>>,
-    /// Label filters in front of everything that reads the line.
-    prefix: Vec<ast::LabelFilter>,
+    /// So many label filters stand in front of everything that reads the line or changes a label.
+    prefix_len: usize,
+    hints: Vec<FieldHint>,
     names: Names,
     needs: Arc<Needs>,
+    early: Arc<EarlyFilters>,
     /// The labels of [`Wanted::Only`], in its order.
     wanted: Vec<NameId>,
     needs_line: bool,
@@ -145,7 +154,7 @@ impl Pipeline {
         unwrap: Option<&ast::Unwrap>,
         wanted: &Wanted,
     ) -> Result<Self, Error> {
-        let stages = compile::without_unread_line_formats(stages);
+        let stages = order::without_unread_line_formats(stages);
         compile::compile(&stages, unwrap, wanted)
     }
 
@@ -154,10 +163,32 @@ impl Pipeline {
         &self.pushed_down
     }
 
-    /// Label filters that stand before every stage that reads the line or changes a label. They see stream and
-    /// metadata labels only, so a scan may evaluate them before it opens lines. [`Self::run`] repeats them.
-    pub fn metadata_prefix(&self) -> &[ast::LabelFilter] {
-        &self.prefix
+    /// True when [`Self::passes_prefix`] may drop something.
+    pub fn has_prefix(&self) -> bool {
+        self.prefix_len > 0
+    }
+
+    /// Evaluates the label filters that stand before every stage that reads the line or changes a label. They see
+    /// stream and metadata labels only, so a scan may ask before it opens lines, and remember the answer by stream
+    /// and metadata set. [`Self::run`] repeats them.
+    pub fn passes_prefix(
+        &self,
+        stream: &StreamContext,
+        metadata: &[(Arc<str>, Arc<str>)],
+        scratch: &mut Scratch,
+    ) -> bool {
+        let entry = Entry { timestamp_ns: 0, line: b"", metadata };
+        let env = Env { stream, entry, text: "" };
+        self.prepare(scratch);
+        scratch.labels.begin(&env);
+        let mut cx = scratch.context(env, true);
+        self.steps[..self.prefix_len].iter().all(|step| step.run(&mut cx))
+    }
+
+    /// Text that lines must contain because of label filters behind parsers (`| json | level="ERROR"`), beside the
+    /// [`Literals`](crate::line_filter::Literals) of [`Self::pushed_down`]. All of them must hold.
+    pub fn field_hints(&self) -> &[FieldHint] {
+        &self.hints
     }
 
     /// False when no stage looks at the line. The consumer may still want it (log queries, `bytes_over_time`).
@@ -172,10 +203,15 @@ impl Pipeline {
 
     /// Room for the lines of one thread.
     pub fn scratch(&self) -> Scratch {
+        let locations = self.steps.iter().filter_map(|step| match step {
+            Step::Regexp(regexp) => Some(regexp.locations()),
+            _ => None,
+        });
         Scratch {
             pipeline_id: self.id,
-            labels: LabelState::new(self.names.clone(), self.needs.clone()),
+            labels: LabelState::new(self.names.clone(), self.needs.clone(), self.early.clone()),
             line: Line::default(),
+            locations: locations.collect(),
         }
     }
 
@@ -188,29 +224,28 @@ impl Pipeline {
         entry: &Entry<'a>,
         scratch: &'a mut Scratch,
     ) -> Option<Output<'a>> {
-        if scratch.pipeline_id != self.id || scratch.labels.is_overgrown() {
-            *scratch = self.scratch();
-        }
+        self.prepare(scratch);
         scratch.line.is_rewritten = false;
         let text = if self.needs_line { std::str::from_utf8(entry.line) } else { Ok("") };
         let env = Env { stream, entry: *entry, text: text.unwrap_or("") };
-        let mut value = None;
         if self.uses_labels {
             scratch.labels.begin(&env);
-            let mut cx = Context { env, is_text: text.is_ok(), labels: &mut scratch.labels, line: &mut scratch.line };
-            if !self.steps.iter().all(|step| step.run(&mut cx)) {
-                return None;
-            }
-            if let Some(unwrap) = &self.unwrap {
-                value = Some(unwrap.run(&mut cx)?);
-            }
-        } else {
-            let mut cx = Context { env, is_text: text.is_ok(), labels: &mut scratch.labels, line: &mut scratch.line };
-            if !self.steps.iter().all(|step| step.run(&mut cx)) {
-                return None;
-            }
         }
+        let mut cx = scratch.context(env, text.is_ok());
+        if !self.steps.iter().all(|step| step.run(&mut cx)) {
+            return None;
+        }
+        let value = match &self.unwrap {
+            Some(unwrap) => Some(unwrap.run(&mut cx)?),
+            None => None,
+        };
         Some(Output { pipeline: self, scratch, env, value })
+    }
+
+    fn prepare(&self, scratch: &mut Scratch) {
+        if scratch.pipeline_id != self.id || scratch.labels.is_overgrown() {
+            *scratch = self.scratch();
+        }
     }
 }
 
@@ -221,6 +256,8 @@ pub(crate) struct Context<'a> {
     pub is_text: bool,
     pub labels: &'a mut LabelState,
     pub line: &'a mut Line,
+    /// Of the `regexp` stages, in order.
+    pub locations: &'a mut [CaptureLocations],
 }
 
 /// The line, once a stage has rewritten it.
@@ -241,6 +278,12 @@ impl Line {
         if self.is_rewritten { &self.text } else { env.entry.line }
     }
 
+    /// The line, to cut labels from.
+    pub(crate) fn source<'b>(&'b self, env: &Env<'b>, is_text: bool) -> Source<'b> {
+        let bytes = self.bytes(env);
+        Source { bytes, is_stored_text: is_text && !self.is_rewritten, is_ascii: bytes.is_ascii() }
+    }
+
     /// Makes `next` the line.
     pub(crate) fn replace(&mut self) {
         std::mem::swap(&mut self.text, &mut self.next);
@@ -256,6 +299,13 @@ pub struct Scratch {
     pipeline_id: u64,
     labels: LabelState,
     line: Line,
+    locations: Vec<CaptureLocations>,
+}
+
+impl Scratch {
+    fn context<'a>(&'a mut self, env: Env<'a>, is_text: bool) -> Context<'a> {
+        Context { env, is_text, labels: &mut self.labels, line: &mut self.line, locations: &mut self.locations }
+    }
 }
 
 #[cfg(test)]

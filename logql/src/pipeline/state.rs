@@ -12,9 +12,11 @@
 
 use std::sync::Arc;
 
+use super::keys::{Key, KeyId, KeyTable};
 use super::names::{ERROR, ERROR_DETAILS, NameId, Names};
 use super::needs::Needs;
 use super::{Category, Entry, StreamContext};
+use crate::stage::early::EarlyFilters;
 
 /// The types of `__error__`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,12 +87,26 @@ pub(crate) struct Source<'a> {
     pub bytes: &'a [u8],
     /// The bytes are `Env::text`, so that values may refer to them.
     pub is_stored_text: bool,
+    /// Nothing but ASCII, so that nothing has to be repaired.
+    pub is_ascii: bool,
+}
+
+/// What a parser does after it has set a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flow {
+    Continue,
+    /// Everything that anybody needs is there: stop reading the line.
+    Complete,
+    /// A filter on this label drops the line.
+    Drop,
 }
 
 /// See the module's head.
 pub(crate) struct LabelState {
     pub names: Names,
     pub needs: Arc<Needs>,
+    early: Arc<EarlyFilters>,
+    keys: KeyTable,
     slots: Vec<Slot>,
     fields: Vec<Field>,
     arena: String,
@@ -117,10 +133,12 @@ const ARENA_BYTES_KEPT: usize = 1 << 20;
 const NAMES_KEPT: usize = 1 << 16;
 
 impl LabelState {
-    pub(crate) fn new(names: Names, needs: Arc<Needs>) -> Self {
+    pub(crate) fn new(names: Names, needs: Arc<Needs>, early: Arc<EarlyFilters>) -> Self {
         Self {
             names,
             needs,
+            early,
+            keys: KeyTable::default(),
             slots: Vec::new(),
             fields: Vec::new(),
             arena: String::new(),
@@ -140,7 +158,7 @@ impl LabelState {
 
     /// True when lines brought so many names that the state had better be made anew.
     pub(crate) fn is_overgrown(&self) -> bool {
-        self.names.len() > NAMES_KEPT
+        self.names.len() > NAMES_KEPT || self.keys.is_overgrown()
     }
 
     /// Forgets the last line and takes in the metadata of the next one.
@@ -301,9 +319,36 @@ impl LabelState {
         self.put(name, value, Category::Parsed);
     }
 
+    /// Sets a label that a full parser found, and says how it goes on.
+    pub(crate) fn set_found(&mut self, name: NameId, value: Value, env: &Env<'_>) -> Flow {
+        self.set(name, value);
+        if self.early.has(name) {
+            let early = self.early.clone();
+            if !early.keeps(name, self, env) {
+                return Flow::Drop;
+            }
+        }
+        if self.is_complete() { Flow::Complete } else { Flow::Continue }
+    }
+
     /// True when every needed label has been set, so that parsers may stop.
     pub(crate) fn is_complete(&self) -> bool {
         self.missing == 0 && !self.needs.all
+    }
+
+    /// The key `raw` below `parent`; see [`KeyTable::find`].
+    pub(crate) fn find_key(
+        &mut self,
+        parent: KeyId,
+        previous: Option<KeyId>,
+        raw: &[u8],
+        unescape: impl FnOnce(&[u8], &mut String) -> bool,
+    ) -> Option<KeyId> {
+        self.keys.find(parent, previous, raw, &mut self.names, &self.needs, unescape)
+    }
+
+    pub(crate) fn key(&self, key: KeyId) -> &Key {
+        self.keys.get(key)
     }
 
     /// Deletes a label of any category.
@@ -325,6 +370,25 @@ impl LabelState {
             return Value::Line(range.start as u32, range.end as u32);
         }
         self.copy_bytes(&source.bytes[range])
+    }
+
+    /// As [`Self::cut`], but as parsers do it: invalid UTF-8 and U+FFFD become blanks.
+    pub(crate) fn cut_repaired(
+        &mut self,
+        source: Source<'_>,
+        range: std::ops::Range<usize>,
+        env: &Env<'_>,
+    ) -> Value {
+        if source.is_ascii && source.is_stored_text {
+            return Value::Line(range.start as u32, range.end as u32);
+        }
+        let bytes = &source.bytes[range.clone()];
+        if std::str::from_utf8(bytes).is_ok_and(|text| !text.contains(char::REPLACEMENT_CHARACTER)) {
+            return self.cut(source, range, env);
+        }
+        let start = self.arena.len();
+        push_repaired(&mut self.arena, bytes);
+        self.arena_value(start)
     }
 
     /// A value with the text of `bytes`; what is not UTF-8 becomes U+FFFD.
@@ -447,6 +511,14 @@ impl LabelState {
                 self.is_changed = true;
             }
         }
+    }
+}
+
+/// Appends `bytes` with a blank for each byte that is not UTF-8, and for each U+FFFD.
+pub(crate) fn push_repaired(out: &mut String, bytes: &[u8]) {
+    for chunk in bytes.utf8_chunks() {
+        out.extend(chunk.valid().chars().map(|c| if c == char::REPLACEMENT_CHARACTER { ' ' } else { c }));
+        out.extend(chunk.invalid().iter().map(|_| ' '));
     }
 }
 

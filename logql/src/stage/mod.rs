@@ -2,20 +2,30 @@
 
 pub(crate) mod decolorize;
 pub(crate) mod drop_keep;
+pub(crate) mod early;
 pub mod ip;
+pub(crate) mod json;
 pub(crate) mod label_filter;
+pub(crate) mod logfmt;
+pub mod pattern;
+pub mod regexp;
+pub(crate) mod unpack;
 pub(crate) mod unwrap;
-
-use std::sync::Arc;
 
 use crate::line_filter::CompiledLineFilter;
 use crate::pipeline::Context;
 
 /// A compiled stage.
 pub(crate) enum Step {
-    LineFilter(Arc<CompiledLineFilter>),
-    LabelFilter(label_filter::LabelFilter),
+    LineFilter(CompiledLineFilter),
+    Json,
+    JsonPaths(json::path::Paths),
+    Logfmt(logfmt::Logfmt),
+    Regexp(regexp::Regexp),
+    Pattern(pattern::Pattern),
+    Unpack,
     Decolorize,
+    LabelFilter(label_filter::LabelFilter),
     Drop(drop_keep::Drop),
     Keep(drop_keep::Keep),
 }
@@ -24,20 +34,28 @@ impl Step {
     /// Runs the stage. False: the line is dropped.
     pub(crate) fn run(&self, cx: &mut Context<'_>) -> bool {
         match self {
-            Self::LineFilter(filter) => filter.matches(cx.line.bytes(&cx.env)),
-            Self::LabelFilter(filter) => filter.run(cx.labels, &cx.env),
-            Self::Decolorize => {
-                decolorize::run(cx);
-                true
-            }
-            Self::Drop(stage) => {
-                stage.run(cx);
-                true
-            }
-            Self::Keep(stage) => {
-                stage.run(cx);
-                true
-            }
+            Self::LineFilter(filter) => return filter.matches(cx.line.bytes(&cx.env)),
+            Self::Json => return json::run(cx),
+            Self::Logfmt(stage) => return stage.run(cx),
+            Self::Regexp(stage) => return stage.run(cx),
+            Self::Pattern(stage) => return stage.run(cx),
+            Self::Unpack => return unpack::run(cx),
+            Self::LabelFilter(filter) => return filter.run(cx.labels, &cx.env),
+            Self::JsonPaths(stage) => stage.run(cx),
+            Self::Decolorize => decolorize::run(cx),
+            Self::Drop(stage) => stage.run(cx),
+            Self::Keep(stage) => stage.run(cx),
         }
+        true
+    }
+
+    /// Does the stage look at the line?
+    pub(crate) fn reads_line(&self) -> bool {
+        !matches!(self, Self::LabelFilter(_) | Self::Drop(_) | Self::Keep(_))
+    }
+
+    /// Does the stage look at labels, or change them?
+    pub(crate) fn uses_labels(&self) -> bool {
+        !matches!(self, Self::LineFilter(_) | Self::Decolorize)
     }
 }

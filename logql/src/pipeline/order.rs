@@ -1,0 +1,118 @@
+//! What may be evaluated before the stages run: line filters on the stored line, label filters on stream and
+//! metadata labels, text that a passing line must contain.
+
+use std::borrow::Cow;
+
+use crate::ast::{self, MatchOp, Stage};
+use crate::line_filter::{Literals, Needle};
+
+/// Where each line filter is evaluated: `Some(i)` in front of stage i, `None` on the stored line.
+///
+/// As the reference server does it, a filter moves in front of every stage since the last label filter, `line_format`
+/// or `unpack`. That is invisible, and saves the work of those stages, except behind `decolorize`, whose filter then
+/// sees the coloured line; the contract would rather not, but recorded answers show it (golden `decolorize`:
+/// `| decolorize |= "ERROR something"` is empty), and they decide.
+///
+/// A label filter does not change the line, so a filter that has only such in front moves on to the stored line.
+pub(super) fn filter_position(stages: &[Stage], filter_idx: usize) -> Option<usize> {
+    let before = &stages[..filter_idx];
+    let is_barrier = |stage: &Stage| matches!(stage, Stage::LabelFilter(_) | Stage::LineFormat(_) | Stage::Unpack);
+    let position = before.iter().rposition(is_barrier).map_or(0, |barrier| barrier + 1);
+    let changes_line = |stage: &Stage| matches!(stage, Stage::LineFormat(_) | Stage::Unpack | Stage::Decolorize);
+    before[..position].iter().any(changes_line).then_some(position)
+}
+
+/// The stages in the order in which they run, with the line filters on the stored line apart.
+pub(super) fn ordered(stages: &[Stage]) -> (Vec<&Stage>, Vec<&Stage>) {
+    let mut stored = Vec::new();
+    let mut moved: Vec<(usize, &Stage)> = Vec::new();
+    for (idx, stage) in stages.iter().enumerate() {
+        if matches!(stage, Stage::LineFilter(_)) {
+            match filter_position(stages, idx) {
+                Some(position) => moved.push((position, stage)),
+                None => stored.push(stage),
+            }
+        }
+    }
+    let mut ordered = Vec::new();
+    for idx in 0..=stages.len() {
+        ordered.extend(moved.iter().filter(|(position, _)| *position == idx).map(|(_, stage)| *stage));
+        ordered.extend(stages.get(idx).filter(|stage| !matches!(stage, Stage::LineFilter(_))));
+    }
+    (stored, ordered)
+}
+
+/// Text that must occur in the line because a label that is cut out of the line must have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldHint {
+    /// The label that is compared. The hint says nothing about entries whose stream or metadata has this label.
+    pub label: String,
+    /// What the line then contains.
+    pub literals: Literals,
+}
+
+/// The hints of the label filters behind parsers.
+pub(super) fn field_hints(stages: &[Stage]) -> Vec<FieldHint> {
+    let mut hints = Vec::new();
+    let (mut is_parsed, mut may_escape) = (false, false);
+    for stage in stages {
+        match stage {
+            Stage::Json { .. } | Stage::Logfmt { .. } => (is_parsed, may_escape) = (true, true),
+            Stage::Regexp(_) | Stage::Pattern(_) => is_parsed = true,
+            Stage::LabelFilter(filter) if is_parsed => add_hints(filter, may_escape, &mut hints),
+            Stage::LineFilter(_) | Stage::LabelFilter(_) | Stage::Drop(_) | Stage::Keep(_) => {}
+            // From here on a value may be anything.
+            Stage::Unpack | Stage::Decolorize | Stage::LineFormat(_) | Stage::LabelFormat(_) => break,
+        }
+    }
+    hints
+}
+
+fn add_hints(filter: &ast::LabelFilter, may_escape: bool, hints: &mut Vec<FieldHint>) {
+    match filter {
+        ast::LabelFilter::And(left, right) => {
+            add_hints(left, may_escape, hints);
+            add_hints(right, may_escape, hints);
+        }
+        ast::LabelFilter::Text(matcher) if matcher.op == MatchOp::Equal && !is_error_label(&matcher.name) => {
+            // Parsers put a blank where a line has invalid UTF-8 or U+FFFD.
+            let pieces = matcher.value.split(' ').filter(|piece| !piece.is_empty());
+            let Some(mut literals) = Literals::all_of(pieces.map(|piece| Needle::exact(piece.as_bytes())).collect())
+            else {
+                return;
+            };
+            if may_escape {
+                // Any character may be written as an escape.
+                literals.alternatives.push(vec![Needle::exact(b"\\")]);
+            }
+            hints.push(FieldHint { label: matcher.name.clone(), literals });
+        }
+        _ => {}
+    }
+}
+
+fn is_error_label(name: &str) -> bool {
+    name == "__error__" || name == "__error_details__"
+}
+
+/// Without the `line_format` stages whose line nobody reads: no parser and no line filter follows.
+pub(super) fn without_unread_line_formats(stages: &[Stage]) -> Cow<'_, [Stage]> {
+    let reads_line = |stage: &Stage| {
+        matches!(
+            stage,
+            Stage::LineFilter(_)
+                | Stage::Json { .. }
+                | Stage::Logfmt { .. }
+                | Stage::Regexp(_)
+                | Stage::Pattern(_)
+                | Stage::Unpack
+        )
+    };
+    let last_reader = stages.iter().rposition(reads_line);
+    let is_unread =
+        |idx: usize| matches!(stages[idx], Stage::LineFormat(_)) && last_reader.is_none_or(|reader| reader < idx);
+    if !(0..stages.len()).any(is_unread) {
+        return Cow::Borrowed(stages);
+    }
+    Cow::Owned((0..stages.len()).filter(|&idx| !is_unread(idx)).map(|idx| stages[idx].clone()).collect())
+}
