@@ -37,24 +37,22 @@ pub(super) fn compile(stages: &[Stage], unwrap: Option<&ast::Unwrap>, wanted: &W
         // Nobody looks at what a parser finds: it does not run, and its errors go unnoticed, as in the reference
         // server (contract 4.3, b). Only `unpack` also changes the line.
         let is_idle = needs.is_empty()
-            && matches!(
-                step,
-                Step::Json | Step::JsonPaths(_) | Step::Logfmt(_) | Step::Regexp(_) | Step::Pattern(_)
-            );
+            && matches!(step, Step::Json | Step::JsonPaths(_) | Step::Logfmt(_) | Step::Regexp(_) | Step::Pattern(_));
         if !is_idle {
             steps.push(step);
         }
     }
     let mut names = builder.names;
-    let unwrap = unwrap
-        .map(|unwrap| Unwrap::new(unwrap, &mut names))
-        .transpose()
-        .map_err(|error| Error { stage: unwrap.map_or_else(String::new, ast::Unwrap::to_string), reason: error.to_string() })?;
+    let unwrap = unwrap.map(|unwrap| Unwrap::new(unwrap, &mut names)).transpose().map_err(|error| Error {
+        stage: unwrap.map_or_else(String::new, ast::Unwrap::to_string),
+        reason: error.to_string(),
+    })?;
     let early = early_filters(stages, wanted, &mut names);
     let wanted_names = match wanted {
         Wanted::Only(labels) => labels.iter().map(|label| names.intern(label)).collect(),
         Wanted::All | Wanted::None => Vec::new(),
     };
+    let prefix_len = steps.iter().take_while(|step| matches!(step, Step::LabelFilter(_))).count();
     let needs_line = steps.iter().any(Step::reads_line);
     let uses_labels = *wanted != Wanted::None || unwrap.is_some() || steps.iter().any(Step::uses_labels);
     Ok(Pipeline {
@@ -62,7 +60,7 @@ pub(super) fn compile(stages: &[Stage], unwrap: Option<&ast::Unwrap>, wanted: &W
         steps,
         unwrap,
         pushed_down,
-        prefix_len: steps.iter().take_while(|step| matches!(step, Step::LabelFilter(_))).count(),
+        prefix_len,
         hints: order::field_hints(stages),
         names,
         needs: Arc::new(needs),

@@ -373,12 +373,7 @@ impl LabelState {
     }
 
     /// As [`Self::cut`], but as parsers do it: invalid UTF-8 and U+FFFD become blanks.
-    pub(crate) fn cut_repaired(
-        &mut self,
-        source: Source<'_>,
-        range: std::ops::Range<usize>,
-        env: &Env<'_>,
-    ) -> Value {
+    pub(crate) fn cut_repaired(&mut self, source: Source<'_>, range: std::ops::Range<usize>, env: &Env<'_>) -> Value {
         if source.is_ascii && source.is_stored_text {
             return Value::Line(range.start as u32, range.end as u32);
         }

@@ -1,6 +1,6 @@
 //! `| drop a, b="v"` and `| keep a, b=~"r"`.
 
-use super::label_filter::{TextMatcher, is_error_name};
+use super::label_filter::{TextMatcher, is_error_name, text_of};
 use crate::ast::LabelSelection;
 use crate::pipeline::Context;
 use crate::pipeline::names::{ERROR, NameId, Names};
@@ -16,7 +16,7 @@ fn compile(selections: &[LabelSelection], names: &mut Names) -> Result<Vec<Item>
     let item = |selection: &LabelSelection| match selection {
         LabelSelection::Name(name) => Ok(Item { name: names.intern(name), matcher: None }),
         LabelSelection::Matching(matcher) => {
-            Ok(Item { name: names.intern(&matcher.name), matcher: Some(TextMatcher::new(matcher)?) })
+            Ok(Item { name: names.intern(&matcher.name), matcher: Some(TextMatcher::anchored(matcher)?) })
         }
     };
     selections.iter().map(item).collect()
@@ -33,7 +33,7 @@ impl Drop {
     pub(crate) fn run(&self, cx: &mut Context<'_>) {
         for Item { name, matcher } in &self.0 {
             let matches = match matcher {
-                Some(matcher) => matcher.matches(cx.labels.get(*name, &cx.env).unwrap_or("")),
+                Some(matcher) => matcher.matches(text_of(*name, cx.labels, &cx.env)),
                 None => true,
             };
             if !matches {

@@ -364,7 +364,9 @@ mod tests {
             let mut got = Vec::new();
             while let Some(pair) = pairs.next() {
                 match pair {
-                    Ok(Pair { key, value, .. }) => got.push(format!("{}={}", &line[key.0..key.1], &line[value.0..value.1])),
+                    Ok(Pair { key, value, .. }) => {
+                        got.push(format!("{}={}", &line[key.0..key.1], &line[value.0..value.1]))
+                    }
                     Err(fault) => {
                         got.push(format!("!{}@{}", fault.reason, fault.at));
                         pairs.skip_malformed();

@@ -9,6 +9,7 @@ pub(crate) mod label_filter;
 pub(crate) mod logfmt;
 pub mod pattern;
 pub mod regexp;
+pub(crate) mod simplified;
 pub(crate) mod unpack;
 pub(crate) mod unwrap;
 

@@ -82,7 +82,7 @@ impl Pattern {
         }
         let env = cx.env;
         let source = cx.line.source(&env, cx.is_text);
-        if !source.bytes.starts_with(&self.prefix) {
+        if source.bytes.is_empty() || !source.bytes.starts_with(&self.prefix) {
             return true;
         }
         let mut at = self.prefix.len();

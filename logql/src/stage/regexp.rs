@@ -3,6 +3,7 @@
 use regex::bytes::CaptureLocations;
 
 use crate::pipeline::Context;
+use crate::pipeline::keys::sanitize;
 use crate::pipeline::names::{NameId, Names};
 use crate::pipeline::state::Flow;
 use crate::re2::{self, NamedRegex};
@@ -16,9 +17,6 @@ pub enum Error {
     /// Nothing would be extracted.
     #[error("at least one named capture must be supplied")]
     NoCapture,
-    /// A name that no label can have.
-    #[error("invalid extracted label name '{0}'")]
-    InvalidName(String),
     /// A name is used twice.
     #[error("duplicate extracted label name '{0}'")]
     DuplicateName(String),
@@ -32,9 +30,6 @@ pub fn compile(pattern: &str) -> Result<NamedRegex, Error> {
     let named = re2::compile_named(pattern)?;
     let mut seen: Vec<&str> = Vec::new();
     for name in named.names.iter().flatten() {
-        if name.starts_with(|c: char| c.is_ascii_digit()) {
-            return Err(Error::InvalidName(name.clone()));
-        }
         if seen.contains(&name.as_str()) {
             return Err(Error::DuplicateName(name.clone()));
         }
@@ -56,7 +51,13 @@ impl Regexp {
     pub(crate) fn new(pattern: &str, locations_idx: usize, names: &mut Names) -> Result<Self, Error> {
         let NamedRegex { regex, names: group_names } = compile(pattern)?;
         let groups = group_names.iter().enumerate();
-        let groups = groups.filter_map(|(idx, name)| Some((idx, names.intern(name.as_deref()?)))).collect();
+        let groups = groups.filter_map(|(idx, name)| {
+            // A group name may start with a digit, a label may not.
+            let mut label = String::new();
+            sanitize(&mut label, name.as_deref()?);
+            Some((idx, names.intern(&label)))
+        });
+        let groups = groups.collect();
         Ok(Self { regex, groups, locations_idx })
     }
 

@@ -83,12 +83,7 @@ fn object(source: Source<'_>, root: KeyId, labels: &mut LabelState, env: &Env<'_
 }
 
 /// The value of a string or scalar token.
-pub(super) fn scalar(
-    source: Source<'_>,
-    token: Token,
-    labels: &mut LabelState,
-    env: &Env<'_>,
-) -> Value {
+pub(super) fn scalar(source: Source<'_>, token: Token, labels: &mut LabelState, env: &Env<'_>) -> Value {
     match token {
         Token::String { start, end, is_escaped: true } => {
             let text = labels.write(|out| unescape(&source.bytes[start..end], out));

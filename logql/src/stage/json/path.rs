@@ -109,7 +109,8 @@ impl Lexer<'_> {
 /// Reads `x.y[0]["any key"]`.
 fn parse(expression: &str) -> Result<Vec<Segment>, Error> {
     let fail = |reason: String| Error { expression: expression.to_owned(), reason };
-    let unexpected = |found: &Lexeme, expected: &str| fail(format!("syntax error: unexpected {}{expected}", found.name()));
+    let unexpected =
+        |found: &Lexeme, expected: &str| fail(format!("syntax error: unexpected {}{expected}", found.name()));
     let mut lexer = Lexer { rest: expression };
     let mut next = || lexer.next().map_err(fail);
     let mut segments = Vec::new();
@@ -174,9 +175,8 @@ impl Paths {
             Some(b'{' | b'[' | b'"') => {}
             Some(_) => return labels.set_parser_error(ErrorKind::JsonParser, None),
         }
-        let active: Active = (0..self.0.len() as u16)
-            .filter(|&idx| self.0[idx as usize].segments.len() <= SEGMENTS_MAX)
-            .collect();
+        let active: Active =
+            (0..self.0.len() as u16).filter(|&idx| self.0[idx as usize].segments.len() <= SEGMENTS_MAX).collect();
         let mut walk = Walk { paths: &self.0, source, found: SmallVec::from_elem(false, self.0.len()), labels, env };
         // What cannot be read ends the search; what was found before it stays.
         let _ = walk.value(0, &active, 0);
@@ -244,13 +244,7 @@ impl Walk<'_> {
     }
 
     /// Takes the value at `at` for the paths whose next segment it is, and returns where it ends.
-    fn step(
-        &mut self,
-        at: usize,
-        active: &Active,
-        depth: usize,
-        is_next: impl Fn(&Segment) -> bool,
-    ) -> Option<usize> {
+    fn step(&mut self, at: usize, active: &Active, depth: usize, is_next: impl Fn(&Segment) -> bool) -> Option<usize> {
         let fits = |&idx: &u16| {
             let segments = &self.paths[idx as usize].segments;
             !self.found[idx as usize] && segments.get(depth).is_some_and(&is_next)

@@ -26,13 +26,28 @@ pub(crate) enum Fault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Token {
     /// Between the quotes; `end` is the closing quote.
-    String { start: usize, end: usize, is_escaped: bool },
+    String {
+        start: usize,
+        end: usize,
+        is_escaped: bool,
+    },
     /// A number, `true` or `false`.
-    Scalar { start: usize, end: usize },
-    Null { end: usize },
+    Scalar {
+        start: usize,
+        end: usize,
+    },
+    Null {
+        end: usize,
+    },
     /// The braces or brackets included.
-    Object { start: usize, end: usize },
-    Array { start: usize, end: usize },
+    Object {
+        start: usize,
+        end: usize,
+    },
+    Array {
+        start: usize,
+        end: usize,
+    },
 }
 
 impl Token {
