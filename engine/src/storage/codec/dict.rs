@@ -1,14 +1,90 @@
-//! The template dictionary of a part: texts that many lines share, stored once.
+//! The template dictionary of a part: what many lines share, stored once.
+//!
+//! A template is static text around variables: `piece[0] variable[0] piece[1] ... variable[n - 1] piece[n]`.
+//!
+//! ```text
+//! record    := version:u8 raw_bytes zstd(body)                                 integers are LEB128
+//! body      := count text_bytes (variable_count)* (piece_bytes)* (kind:u8 format:u8?)* text
+//!              format only for times; piece_bytes and variables of all templates, one behind the other
+//! ```
+//!
+//! Blocks name a template by its number; numbers count up in the order in which templates were added.
 
-use super::error::{Error, Result};
-use super::wire::Reader;
+use hashbrown::HashTable;
+
+use super::error::{Error, Result, damaged};
+use super::lines::clock::Format;
+use super::lines::token::{Kind, hash_bytes};
+use super::wire::{Reader, put_varint};
 
 const VERSION: u8 = 1;
+/// More templates than that are a sign of text without structure: lines of further ones are kept as they are.
+const TEMPLATES_MAX: usize = 1 << 17;
+/// Bounds the memory of a part's dictionary.
+const TEXT_BYTES_MAX: usize = 32 << 20;
+/// Bounds what a damaged record makes us allocate.
+const RAW_BYTES_MAX: usize = 128 << 20;
+
+/// What may stand at a variable's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Variable {
+    pub(crate) kind: Kind,
+    /// The id of a time's [`Format`], else 0.
+    pub(crate) format: u8,
+}
 
 /// Templates of the lines of one part, shared by its blocks. Grows while blocks are encoded; its record is written
 /// into the part once, behind the last block.
 #[derive(Debug, Default, Clone)]
-pub struct TemplateDict {}
+pub struct TemplateDict {
+    /// Pieces of all templates, one behind the other.
+    text: Vec<u8>,
+    /// Where pieces end in `text`: a template with n variables has n + 1.
+    piece_ends: Vec<u32>,
+    variables: Vec<Variable>,
+    /// Where the variables of a template end in `variables`.
+    variable_ends: Vec<u32>,
+    /// Template numbers by hash; empty in a dictionary that was read, until something is added.
+    numbers: HashTable<(u64, u32)>,
+}
+
+/// A borrowed template.
+#[derive(Clone, Copy)]
+pub(crate) struct Template<'a> {
+    text: &'a [u8],
+    /// Start of the first piece in `text`.
+    start: u32,
+    piece_ends: &'a [u32],
+    pub(crate) variables: &'a [Variable],
+}
+
+impl<'a> Template<'a> {
+    /// The text in front of variable `index`; behind the last one for `index == variables.len()`.
+    pub(crate) fn piece(&self, index: usize) -> &'a [u8] {
+        let start = if index == 0 { self.start } else { self.piece_ends[index - 1] };
+        &self.text[start as usize..self.piece_ends[index] as usize]
+    }
+
+    fn hash(&self) -> u64 {
+        let mut hash = 0;
+        for index in 0..self.piece_ends.len() {
+            hash = combine(hash, hash_bytes(self.piece(index)));
+        }
+        for variable in self.variables {
+            hash = combine(hash, variable.kind as u64 | u64::from(variable.format) << 8);
+        }
+        hash
+    }
+
+    fn equals(&self, other: &Template<'_>) -> bool {
+        self.variables == other.variables
+            && (0..self.piece_ends.len()).all(|index| self.piece(index) == other.piece(index))
+    }
+}
+
+fn combine(hash: u64, value: u64) -> u64 {
+    (hash.rotate_left(5) ^ value).wrapping_mul(0x517C_C1B7_2722_0A95)
+}
 
 impl TemplateDict {
     /// A dictionary without templates.
@@ -18,7 +94,7 @@ impl TemplateDict {
 
     /// Number of templates.
     pub fn len(&self) -> usize {
-        0
+        self.variable_ends.len()
     }
 
     /// True without templates.
@@ -26,9 +102,75 @@ impl TemplateDict {
         self.len() == 0
     }
 
+    /// Bytes in memory, about: what a cache should count.
+    pub fn memory_bytes(&self) -> usize {
+        self.text.capacity() + self.piece_ends.capacity() * 4 + self.variables.capacity() * 2 + self.len() * 20
+    }
+
+    /// The template `number`, if there is one.
+    pub(crate) fn get(&self, number: usize) -> Option<Template<'_>> {
+        let end = *self.variable_ends.get(number)? as usize;
+        let start = if number == 0 { 0 } else { self.variable_ends[number - 1] as usize };
+        // Every template before has one piece more than variables.
+        let first_piece = start + number;
+        Some(Template {
+            text: &self.text,
+            start: if first_piece == 0 { 0 } else { self.piece_ends[first_piece - 1] },
+            piece_ends: &self.piece_ends[first_piece..=end + number],
+            variables: &self.variables[start..end],
+        })
+    }
+
+    /// The number of the template, added if new; `None` when the dictionary is full. `text` is all pieces, one behind
+    /// the other, `piece_ends` where they end.
+    pub(crate) fn intern(&mut self, text: &[u8], piece_ends: &[u32], variables: &[Variable]) -> Option<u32> {
+        debug_assert_eq!(piece_ends.len(), variables.len() + 1);
+        if self.numbers.is_empty() && !self.is_empty() {
+            for number in 0..self.len() {
+                let hash = self.get(number)?.hash();
+                self.numbers.insert_unique(hash, (hash, number as u32), |entry| entry.0);
+            }
+        }
+        let template = Template { text, start: 0, piece_ends, variables };
+        let hash = template.hash();
+        let found = self.numbers.find(hash, |&(known, number)| {
+            known == hash && self.get(number as usize).is_some_and(|known| known.equals(&template))
+        });
+        if let Some(&(_, number)) = found {
+            return Some(number);
+        }
+        if self.len() >= TEMPLATES_MAX || self.text.len() + text.len() > TEXT_BYTES_MAX {
+            return None;
+        }
+        let base = self.text.len() as u32;
+        self.text.extend_from_slice(text);
+        self.piece_ends.extend(piece_ends.iter().map(|end| base + end));
+        self.variables.extend_from_slice(variables);
+        self.variable_ends.push(self.variables.len() as u32);
+        let number = self.len() as u32 - 1;
+        self.numbers.insert_unique(hash, (hash, number), |entry| entry.0);
+        Some(number)
+    }
+
     /// Appends the record.
     pub fn write(&self, out: &mut Vec<u8>) {
+        let mut body = Vec::with_capacity(self.text.len() + self.piece_ends.len() * 3);
+        put_varint(&mut body, self.len() as u64);
+        put_varint(&mut body, self.text.len() as u64);
+        put_differences(&mut body, &self.variable_ends);
+        put_differences(&mut body, &self.piece_ends);
+        for variable in &self.variables {
+            body.push(variable.kind as u8);
+            if variable.kind == Kind::Time {
+                body.push(variable.format);
+            }
+        }
+        body.extend_from_slice(&self.text);
         out.push(VERSION);
+        put_varint(out, body.len() as u64);
+        // Small and read once: worth a high level. Compressing to memory fails only without memory.
+        let packed = zstd::bulk::compress(&body, 12).expect("zstd compresses to memory");
+        out.extend_from_slice(&packed);
     }
 
     /// Reads a whole record.
@@ -36,10 +178,59 @@ impl TemplateDict {
     /// # Errors
     /// [`Error::Damaged`] or [`Error::Unknown`].
     pub fn read(bytes: &[u8]) -> Result<Self> {
-        let version = Reader::new(bytes).u8()?;
+        let mut reader = Reader::new(bytes);
+        let version = reader.u8()?;
         if version != VERSION {
             return Err(Error::Unknown { what: "template dictionary version", id: version });
         }
-        Ok(Self::default())
+        let raw_bytes = reader.size(RAW_BYTES_MAX)?;
+        let body = zstd::bulk::decompress(reader.rest(), raw_bytes)
+            .map_err(|_| damaged("template dictionary does not decompress"))?;
+        let mut reader = Reader::new(&body);
+        let count = reader.size(TEMPLATES_MAX)?;
+        let text_bytes = reader.size(body.len())?;
+        let variable_ends = take_differences(&mut reader, count)?;
+        let variable_count = variable_ends.last().map_or(0, |&end| end as usize);
+        let piece_ends = take_differences(&mut reader, variable_count + count)?;
+        if piece_ends.last().map_or(0, |&end| end as usize) != text_bytes {
+            return Err(damaged("template texts are missing"));
+        }
+        let mut variables = Vec::with_capacity(variable_count);
+        for _ in 0..variable_count {
+            let id = reader.u8()?;
+            let kind = Kind::from_id(id).ok_or(Error::Unknown { what: "variable kind", id })?;
+            let format = if kind == Kind::Time { reader.u8()? } else { 0 };
+            if Format::from_id(format).is_none() {
+                return Err(Error::Unknown { what: "time format", id: format });
+            }
+            variables.push(Variable { kind, format });
+        }
+        let text = reader.rest().to_vec();
+        if text.len() != text_bytes {
+            return Err(damaged("template texts are missing"));
+        }
+        Ok(Self { text, piece_ends, variables, variable_ends, numbers: HashTable::new() })
     }
+}
+
+fn put_differences(out: &mut Vec<u8>, ends: &[u32]) {
+    let mut last = 0;
+    for &end in ends {
+        put_varint(out, u64::from(end - last));
+        last = end;
+    }
+}
+
+fn take_differences(reader: &mut Reader<'_>, count: usize) -> Result<Vec<u32>> {
+    // A difference takes a byte at least, so a wild count fails before it allocates.
+    if count > reader.rest().len() {
+        return Err(damaged("record ends early"));
+    }
+    let mut ends = Vec::with_capacity(count);
+    let mut last = 0_u32;
+    for _ in 0..count {
+        last = last.checked_add(reader.u32()?).ok_or(damaged("template is too long"))?;
+        ends.push(last);
+    }
+    Ok(ends)
 }

@@ -3,6 +3,7 @@
 use super::dict::TemplateDict;
 use super::error::{Error, Result};
 use super::filter::BlockFilter;
+use super::lines::encode::{LinesEncoder, Output};
 use super::meta::{BLOCK_LINE_BYTES_MAX, BLOCK_ROWS_MAX, BlockMeta};
 use super::section::{SectionKind, SectionWriter};
 use super::{metadata, plain, timestamps};
@@ -49,6 +50,7 @@ pub struct Encoded {
 pub struct BlockEncoder {
     level: Level,
     writer: SectionWriter,
+    lines: LinesEncoder,
     raw: Vec<u8>,
     metadata_ids: Vec<u32>,
 }
@@ -56,7 +58,13 @@ pub struct BlockEncoder {
 impl BlockEncoder {
     /// An encoder with empty buffers.
     pub fn new(level: Level) -> Self {
-        Self { level, writer: SectionWriter::new(level.zstd()), raw: Vec::new(), metadata_ids: Vec::new() }
+        Self {
+            level,
+            writer: SectionWriter::new(level.zstd()),
+            lines: LinesEncoder::default(),
+            raw: Vec::new(),
+            metadata_ids: Vec::new(),
+        }
     }
 
     /// Appends the block of `rows` to `out`: rows of one stream, ascending in time, at least one, at most
@@ -71,24 +79,31 @@ impl BlockEncoder {
             return Err(Error::TooLarge { rows: rows.len(), line_bytes: rows.bytes.len() });
         }
         debug_assert!(rows.timestamps.is_sorted(), "rows of a block ascend in time");
-        let _ = templates;
         let start = out.len();
         let mut sections = Vec::new();
+        let mut output = Output { writer: &mut self.writer, block_start: start, out, sections: &mut sections };
 
         self.raw.clear();
         let encoding = timestamps::encode(&rows.timestamps, self.level.pco(), &mut self.raw);
-        sections.push(self.writer.put(SectionKind::Timestamps, encoding, &self.raw, start, out));
-
-        plain::encode(&rows.ends, &rows.bytes, &mut self.writer, start, out, &mut sections);
+        output.put(SectionKind::Timestamps, encoding, &self.raw);
 
         self.metadata_ids.clone_from(&rows.metadata_ids);
         self.raw.clear();
         let set_count = metadata::encode_sets(&rows.metadata, &mut self.metadata_ids, &mut self.raw);
         if set_count > 0 {
-            sections.push(self.writer.put(SectionKind::MetadataSets, 0, &self.raw, start, out));
-            self.raw.clear();
-            let encoding = metadata::encode_ids(&self.metadata_ids, set_count + 1, &mut self.raw);
-            sections.push(self.writer.put(SectionKind::MetadataIds, encoding, &self.raw, start, out));
+            output.put(SectionKind::MetadataSets, 0, &self.raw);
+        }
+
+        if self.level == Level::Quick {
+            plain::encode(&rows.ends, &rows.bytes, &mut output);
+            if set_count > 0 {
+                self.raw.clear();
+                let encoding = metadata::encode_ids(&self.metadata_ids, set_count + 1, &mut self.raw);
+                output.put(SectionKind::MetadataIds, encoding, &self.raw);
+            }
+        } else {
+            let ids = (set_count > 0).then_some(&self.metadata_ids[..]);
+            self.lines.encode(rows, ids, templates, &mut output);
         }
 
         let meta = BlockMeta {

@@ -17,6 +17,7 @@ mod dict;
 mod encode;
 mod error;
 mod filter;
+pub(crate) mod lines;
 mod meta;
 mod metadata;
 mod plain;

@@ -2,6 +2,7 @@
 
 use super::dict::TemplateDict;
 use super::error::{Result, damaged};
+use super::lines::decode::TemplateLines;
 use super::meta::BlockMeta;
 use super::plain::PlainLines;
 use super::rowset::RowSet;
@@ -63,8 +64,13 @@ impl Block for BorrowedBlock<'_> {
 pub struct BlockReader<B> {
     block: B,
     timestamps: Option<Vec<i64>>,
-    plain: Option<PlainLines>,
+    lines: Option<Lines>,
     metadata: Option<Metadata>,
+}
+
+enum Lines {
+    Plain(PlainLines),
+    Templates(Box<TemplateLines>),
 }
 
 struct Metadata {
@@ -82,7 +88,7 @@ impl<'a> BlockReader<BorrowedBlock<'a>> {
 impl<B: Block> BlockReader<B> {
     /// A reader of `block`; reads nothing yet.
     pub fn of(block: B) -> Self {
-        Self { block, timestamps: None, plain: None, metadata: None }
+        Self { block, timestamps: None, lines: None, metadata: None }
     }
 
     /// Number of rows.
@@ -104,8 +110,7 @@ impl<B: Block> BlockReader<B> {
     }
 
     fn decode_timestamps(&self, out: &mut Vec<i64>) -> Result<()> {
-        let section =
-            self.block.meta().sections(SectionKind::Timestamps).next().ok_or(damaged("timestamps are missing"))?;
+        let section = self.block.meta().sections(SectionKind::Timestamps).next().ok_or(damaged("timestamps are missing"))?;
         let bytes = read_section(self.block.source(), section)?;
         timestamps::decode(section.encoding, &bytes, self.block.meta().first_ns, self.rows(), out)?;
         if out.last() != Some(&self.block.meta().last_ns) || !out.is_sorted() {
@@ -119,8 +124,13 @@ impl<B: Block> BlockReader<B> {
         if search.matches_all() || rows.is_empty() {
             return Ok(());
         }
-        let lines = self.plain()?;
-        rows.retain(|row| search.matches(lines.line(row)));
+        let mut kept = rows.clone();
+        self.for_each_line(rows, &mut |row, line| {
+            if !search.matches(line) {
+                kept.remove(row);
+            }
+        })?;
+        *rows = kept;
         Ok(())
     }
 
@@ -141,25 +151,30 @@ impl<B: Block> BlockReader<B> {
     /// Replaces `out` by the lengths of the lines of `rows`, in order, without rendering them.
     pub fn line_lengths(&mut self, rows: &RowSet, out: &mut Vec<u32>) -> Result<()> {
         out.clear();
-        let ends = match &self.plain {
-            Some(lines) => &lines.ends,
-            None => &PlainLines::read_ends(self.block.meta(), self.block.source())?,
-        };
-        out.extend(rows.iter().map(|row| ends[row] - if row == 0 { 0 } else { ends[row - 1] }));
-        Ok(())
+        if self.lines.is_none() && self.is_plain() {
+            let ends = PlainLines::read_ends(self.block.meta(), self.block.source())?;
+            out.extend(rows.iter().map(|row| ends[row] - if row == 0 { 0 } else { ends[row - 1] }));
+            return Ok(());
+        }
+        self.for_each_line(rows, &mut |_, line| out.push(line.len() as u32))
     }
 
     /// Appends `rows` to `out`, ascending. Metadata sets are interned in `out`.
     pub fn render(&mut self, rows: &RowSet, wanted: Wanted, out: &mut Rows) -> Result<()> {
         self.timestamps()?;
-        if wanted.lines {
-            self.plain()?;
-        }
         if wanted.metadata {
             self.metadata()?;
         }
+        if wanted.lines {
+            let (bytes, ends) = (&mut out.bytes, &mut out.ends);
+            self.for_each_line(rows, &mut |_, line| {
+                bytes.extend_from_slice(line);
+                ends.push(bytes.len() as u32);
+            })?;
+        } else {
+            out.ends.resize(out.ends.len() + rows.count(), out.bytes.len() as u32);
+        }
         let timestamps = self.timestamps.as_deref().unwrap_or_default();
-        let lines = self.plain.as_ref().filter(|_| wanted.lines);
         let metadata = self.metadata.as_ref().filter(|m| wanted.metadata && !m.ids.is_empty());
         // Ids of this block to ids of `out`; 0 is the empty set in both.
         let mut interned = vec![0; metadata.map_or(0, |m| m.sets.len())];
@@ -171,16 +186,46 @@ impl<B: Block> BlockReader<B> {
                 }
                 interned[id]
             });
-            out.push(timestamps[row], lines.map_or(&[], |lines| lines.line(row)), id);
+            out.timestamps.push(timestamps[row]);
+            out.metadata_ids.push(id);
         }
         Ok(())
     }
 
-    fn plain(&mut self) -> Result<&PlainLines> {
-        if self.plain.is_none() {
-            self.plain = Some(PlainLines::read(self.block.meta(), self.block.source())?);
+    fn is_plain(&self) -> bool {
+        self.block.meta().sections(SectionKind::LineLengths).next().is_some()
+    }
+
+    /// Calls `each` with the rows of `rows`, ascending, and their lines.
+    fn for_each_line(&mut self, rows: &RowSet, each: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
+        self.lines()?;
+        if matches!(self.lines, Some(Lines::Templates(_))) {
+            self.timestamps()?;
         }
-        self.plain.as_ref().ok_or(damaged("lines are missing"))
+        match &mut self.lines {
+            Some(Lines::Plain(lines)) => {
+                for row in rows.iter() {
+                    each(row, lines.line(row));
+                }
+                Ok(())
+            }
+            Some(Lines::Templates(lines)) => {
+                let timestamps = self.timestamps.as_deref().unwrap_or_default();
+                lines.render(rows, timestamps, self.block.meta(), self.block.dict(), self.block.source(), each)
+            }
+            None => Err(damaged("lines are missing")),
+        }
+    }
+
+    fn lines(&mut self) -> Result<&mut Lines> {
+        if self.lines.is_none() {
+            self.lines = Some(if self.is_plain() {
+                Lines::Plain(PlainLines::read(self.block.meta(), self.block.source())?)
+            } else {
+                Lines::Templates(Box::new(TemplateLines::read(self.block.meta(), self.block.dict(), self.block.source())?))
+            });
+        }
+        self.lines.as_mut().ok_or(damaged("lines are missing"))
     }
 
     fn metadata(&mut self) -> Result<&Metadata> {
@@ -189,13 +234,26 @@ impl<B: Block> BlockReader<B> {
                 Some(section) => metadata::decode_sets(&read_section(self.block.source(), section)?)?,
                 None => vec![MetadataSet::new()],
             };
-            let ids = match self.block.meta().sections(SectionKind::MetadataIds).next() {
+            let section = self.block.meta().sections(SectionKind::MetadataIds).next().cloned();
+            let ids = match section {
                 Some(section) => {
-                    let bytes = read_section(self.block.source(), section)?;
+                    let bytes = read_section(self.block.source(), &section)?;
                     metadata::decode_ids(section.encoding, &bytes, self.rows(), sets.len())?
                 }
-                None => Vec::new(),
+                None if sets.len() == 1 || self.is_plain() => Vec::new(),
+                None => {
+                    self.lines()?;
+                    match &mut self.lines {
+                        Some(Lines::Templates(lines)) => {
+                            lines.metadata_ids(self.block.source())?.unwrap_or_default()
+                        }
+                        _ => Vec::new(),
+                    }
+                }
             };
+            if ids.iter().any(|&id| id as usize >= sets.len()) {
+                return Err(damaged("metadata id has no set"));
+            }
             self.metadata = Some(Metadata { sets, ids });
         }
         self.metadata.as_ref().ok_or(damaged("metadata is missing"))

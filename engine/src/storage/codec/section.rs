@@ -27,14 +27,43 @@ pub enum SectionKind {
     LineBytes = 3,
     /// Metadata sets.
     MetadataSets = 4,
-    /// Metadata ids of the rows.
+    /// Metadata ids of the rows of a block of plain lines.
     MetadataIds = 5,
+    /// Template of each row.
+    Order = 6,
+    /// Templates and columns of the block.
+    Directory = 7,
+    /// Numbers of columns.
+    Numbers = 8,
+    /// Strings that columns use.
+    Lists = 9,
+    /// Lengths of strings.
+    Lengths = 10,
+    /// Text of strings.
+    Text = 11,
+    /// Lengths of packed strings.
+    PackedLengths = 12,
+    /// Packed strings.
+    Packed = 13,
 }
 
 impl SectionKind {
     /// All kinds, for reports.
-    pub const ALL: [Self; 5] =
-        [Self::Timestamps, Self::LineLengths, Self::LineBytes, Self::MetadataSets, Self::MetadataIds];
+    pub const ALL: [Self; 13] = [
+        Self::Timestamps,
+        Self::LineLengths,
+        Self::LineBytes,
+        Self::MetadataSets,
+        Self::MetadataIds,
+        Self::Order,
+        Self::Directory,
+        Self::Numbers,
+        Self::Lists,
+        Self::Lengths,
+        Self::Text,
+        Self::PackedLengths,
+        Self::Packed,
+    ];
 
     fn from_id(id: u8) -> Result<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == id).ok_or(Error::Unknown { what: "section kind", id })

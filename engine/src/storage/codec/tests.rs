@@ -68,3 +68,43 @@ proptest! {
         let _ = FilterIndex::read(&bytes);
     }
 }
+
+/// Lines as programs print them, with a few bytes changed now and then.
+fn log_line() -> impl Strategy<Value = Vec<u8>> {
+    let text = prop_oneof![
+        (0..5_u8, 0..100_000_u32, "[a-z]{1,3}").prop_map(|(level, n, w)| {
+            format!("2026-11-22 15:20:{:02},{:03} - svc.{w} - {n} - L{level} - GET-{n} took {}.{n:03}s", n % 60, n % 1000, n % 7)
+        }),
+        (0..300_u32, "[0-9a-f]{6,9}", "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}").prop_map(
+            |(n, hex, uuid)| format!("ip=10.0.{}.{n} id={hex} uuid={uuid} n={n:04} x={}", n % 300, n % 3)
+        ),
+        (0..9_u32, "[A-Za-z0-9_-]{8,24}", 0..20_u32).prop_map(|(n, id, u)| {
+            format!("{{\"time\":17000000{n}{n}.{n},\"room\":\"!{id}:example.org\",\"user\":\"@user{u:03}:example.org\",\"agent\":\"Agent {u} (x; {u})\"}}")
+        }),
+        (1..40_usize, 0..4_u32).prop_map(|(n, d)| format!("values {} end", vec![format!("{d}.{d}.{d}"); n].join(", "))),
+        Just(String::new()),
+        "\\PC{0,40}",
+    ];
+    (text, prop::option::weighted(0.2, (any::<prop::sample::Index>(), any::<u8>()))).prop_map(|(text, change)| {
+        let mut line = text.into_bytes();
+        if let Some((at, byte)) = change {
+            if !line.is_empty() {
+                let at = at.index(line.len());
+                line[at] = byte;
+            }
+        }
+        line
+    })
+}
+
+proptest! {
+    #[test]
+    fn log_lines_come_back(
+        parts in prop::collection::vec((0..5_000_000_000_i64, log_line(), 0..3_u8), 1..400),
+    ) {
+        let rows = rows_of(&parts);
+        for level in [Level::Fresh, Level::Settled] {
+            check_round_trip(&rows, level);
+        }
+    }
+}

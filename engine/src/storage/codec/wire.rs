@@ -77,7 +77,6 @@ impl<'a> Reader<'a> {
         Ok(value as usize)
     }
 
-    #[allow(dead_code, reason = "the template encoding reads ids with it")]
     pub(crate) fn u32(&mut self) -> Result<u32> {
         u32::try_from(self.varint()?).map_err(|_| damaged("integer is too large"))
     }

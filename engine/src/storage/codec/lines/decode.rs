@@ -1,0 +1,522 @@
+//! Reads the lines of a block of templates: what is needed of them, when it is needed.
+
+use bytes::Bytes;
+
+use super::super::dict::TemplateDict;
+use super::super::error::{Error, Result, damaged};
+use super::super::meta::BlockMeta;
+use super::super::rowset::RowSet;
+use super::super::section::{BlockSource, Section, SectionKind, read_section};
+use super::super::wire::Reader;
+use super::clock::{Format, Writer, put_padded};
+use super::column::{Column, List, Print, Values};
+use super::ints::{Ints, Predictor};
+use super::strings::Strings;
+use super::token::Kind;
+use super::vocabulary::unpack;
+
+/// The directory of a block of templates, and the columns that were needed so far.
+pub(crate) struct TemplateLines {
+    /// For each row its place in `groups`.
+    pub(crate) order: Vec<u16>,
+    /// The plain lines first, then the templates of the block.
+    pub(crate) groups: Vec<Group>,
+    numbers: Vec<(usize, Section, Option<Bytes>)>,
+    lists: Option<Bytes>,
+    text: Option<Strings>,
+    packed: Option<Strings>,
+}
+
+/// Rows of one template, or those without.
+pub(crate) struct Group {
+    /// `None`: plain lines, which are one string each.
+    pub(crate) template: Option<u32>,
+    pub(crate) rows: usize,
+    /// The variables; of plain lines the whole line.
+    pub(crate) columns: Vec<PlacedColumn>,
+    pub(crate) metadata: Option<PlacedColumn>,
+}
+
+/// A column and where its bytes are.
+pub(crate) struct PlacedColumn {
+    pub(crate) column: Column,
+    /// First byte of its planes (and of its scales' planes) in the number stream.
+    numbers_at: usize,
+    scales_at: usize,
+    /// First byte of its list in the list stream.
+    list_at: usize,
+    /// The first string that is new in this column.
+    next_new: usize,
+    /// Values of all rows once decoded: numbers, or places in the list.
+    values: Option<Vec<i64>>,
+    scales: Option<Vec<i64>>,
+    /// Vocabulary numbers of the list, once decoded.
+    list: Option<Vec<u32>>,
+}
+
+impl TemplateLines {
+    /// Reads order and directory.
+    pub(crate) fn read(meta: &BlockMeta, dict: &TemplateDict, source: &dyn BlockSource) -> Result<Self> {
+        let section = meta.sections(SectionKind::Directory).next().ok_or(damaged("directory is missing"))?;
+        let directory = read_section(source, section)?;
+        let rows = meta.rows as usize;
+        let groups = read_directory(&directory, dict, rows)?;
+        let section = meta.sections(SectionKind::Order).next().ok_or(damaged("row order is missing"))?;
+        let planes = read_section(source, section)?;
+        let order: Vec<u16> = match section.encoding {
+            1 if planes.len() == rows => planes.iter().map(|&place| u16::from(place)).collect(),
+            2 if planes.len() == rows * 2 => {
+                let (low, high) = planes.split_at(rows);
+                low.iter().zip(high).map(|(&low, &high)| u16::from_le_bytes([low, high])).collect()
+            }
+            1 | 2 => return Err(damaged("row order is missing")),
+            id => return Err(Error::Unknown { what: "row order encoding", id }),
+        };
+        let mut counts = vec![0; groups.len()];
+        for &place in &order {
+            *counts.get_mut(usize::from(place)).ok_or(damaged("row has no template"))? += 1;
+        }
+        if counts.iter().zip(&groups).any(|(&count, group)| count != group.rows) {
+            return Err(damaged("row order disagrees with the directory"));
+        }
+        let mut numbers = Vec::new();
+        let mut start = 0;
+        for section in meta.sections(SectionKind::Numbers) {
+            numbers.push((start, section.clone(), None));
+            start += section.raw_bytes as usize;
+        }
+        Ok(Self { order, groups, numbers, lists: None, text: None, packed: None })
+    }
+
+    /// The planes `at..at + len` of the number stream; a column never goes on in the next section.
+    fn planes(&mut self, at: usize, len: usize, source: &dyn BlockSource) -> Result<Bytes> {
+        if len == 0 {
+            return Ok(Bytes::new());
+        }
+        let index = self.numbers.partition_point(|frame| frame.0 <= at);
+        let Some((start, section, loaded)) = index.checked_sub(1).and_then(|index| self.numbers.get_mut(index)) else {
+            return Err(damaged("numbers are missing"));
+        };
+        let frame = match loaded {
+            Some(frame) => frame,
+            None => loaded.insert(read_section(source, section)?),
+        };
+        let from = at - *start;
+        if from + len > frame.len() {
+            return Err(damaged("numbers are missing"));
+        }
+        Ok(frame.slice(from..from + len))
+    }
+
+    /// Decodes column `column` of group `group`: afterwards its `values` are there.
+    pub(crate) fn load(&mut self, group: usize, column: usize, source: &dyn BlockSource) -> Result<()> {
+        let rows = self.groups[group].rows;
+        let placed = &self.groups[group].columns[column];
+        if placed.values.is_some() {
+            return Ok(());
+        }
+        let (scales_at, numbers_at) = (placed.scales_at, placed.numbers_at);
+        let scales = placed.column.scales.clone();
+        let ints = match &placed.column.values {
+            Values::Constant(value) => Err(*value),
+            Values::ConstantString(_) => Err(0),
+            Values::Numbers(ints) | Values::Strings(_, ints) => Ok(ints.clone()),
+        };
+        if let Some(scales) = scales {
+            let decoded = self.decode_ints(&scales, scales_at, group, rows, source)?;
+            if decoded.iter().any(|scale| !(0..=18).contains(scale)) {
+                return Err(damaged("decimal has too many digits"));
+            }
+            self.groups[group].columns[column].scales = Some(decoded);
+        }
+        let values = match ints {
+            Err(constant) => vec![constant; rows],
+            Ok(ints) => self.decode_ints(&ints, numbers_at, group, rows, source)?,
+        };
+        if self.groups[group].columns[column].column.print.is_string() {
+            self.load_list(group, column)?;
+            let count = self.groups[group].columns[column].list.as_ref().map_or(0, Vec::len) as i64;
+            if values.iter().any(|place| !(0..count).contains(place)) {
+                return Err(damaged("string is not in its list"));
+            }
+        }
+        self.groups[group].columns[column].values = Some(values);
+        Ok(())
+    }
+
+    fn decode_ints(
+        &mut self,
+        ints: &Ints,
+        at: usize,
+        group: usize,
+        rows: usize,
+        source: &dyn BlockSource,
+    ) -> Result<Vec<i64>> {
+        let planes = self.planes(at, ints.plane_bytes(rows), source)?;
+        match ints.predictor {
+            Predictor::Column(other) | Predictor::Context(other) => {
+                // Reading the directory made sure that a column is predicted by one in front of it.
+                self.load(group, other, source)?;
+                ints.decode(&planes, rows, self.groups[group].columns[other].values.as_deref())
+            }
+            _ => ints.decode(&planes, rows, None),
+        }
+    }
+
+    /// Decodes the list of a string column: afterwards its `list` is there.
+    pub(crate) fn load_list(&mut self, group: usize, column: usize) -> Result<()> {
+        let placed = &self.groups[group].columns[column];
+        if placed.list.is_some() {
+            return Ok(());
+        }
+        let next_new = placed.next_new;
+        let list = match &placed.column.values {
+            Values::ConstantString(0) => vec![next_new as u32],
+            Values::ConstantString(back) => vec![back_from(next_new, *back)?],
+            Values::Strings(List::New { count }, _) => (next_new..next_new + count).map(|n| n as u32).collect(),
+            Values::Strings(List::SameAs(other), _) => {
+                let other = *other;
+                self.load_list(group, other)?;
+                self.groups[group].columns[other].list.clone().unwrap_or_default()
+            }
+            Values::Strings(List::Written { count, bytes, .. }, _) => {
+                let (count, range) = (*count, placed.list_at..placed.list_at + bytes);
+                let lists = self.lists.clone().ok_or(damaged("lists are missing"))?;
+                let mut reader = Reader::new(lists.get(range).ok_or(damaged("lists are missing"))?);
+                let mut next = next_new;
+                let mut list = Vec::with_capacity(count);
+                for _ in 0..count {
+                    match reader.size(u32::MAX as usize)? {
+                        0 => {
+                            list.push(next as u32);
+                            next += 1;
+                        }
+                        back => list.push(back_from(next, back)?),
+                    }
+                }
+                list
+            }
+            Values::Constant(_) | Values::Numbers(_) => Vec::new(),
+        };
+        let packed = self.groups[group].columns[column].column.print.is_packed();
+        let known = self.strings(packed)?.len();
+        if list.iter().any(|&number| number as usize >= known) {
+            return Err(damaged("string is missing"));
+        }
+        self.groups[group].columns[column].list = Some(list);
+        Ok(())
+    }
+
+    /// One of the vocabularies, which [`TemplateLines::load_strings`] has read.
+    pub(crate) fn strings(&self, packed: bool) -> Result<&Strings> {
+        let strings = if packed { &self.packed } else { &self.text };
+        strings.as_ref().ok_or(damaged("strings are missing"))
+    }
+
+    /// Reads vocabularies and lists, once.
+    pub(crate) fn load_strings(&mut self, meta: &BlockMeta, source: &dyn BlockSource) -> Result<()> {
+        if self.text.is_none() {
+            self.text = Some(Strings::read(meta, source, SectionKind::Lengths, SectionKind::Text)?);
+            self.packed = Some(Strings::read(meta, source, SectionKind::PackedLengths, SectionKind::Packed)?);
+            self.lists = Some(match meta.sections(SectionKind::Lists).next() {
+                Some(section) => read_section(source, section)?,
+                None => Bytes::new(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Metadata ids of all rows, in row order; `None`: all are 0.
+    pub(crate) fn metadata_ids(&mut self, source: &dyn BlockSource) -> Result<Option<Vec<u32>>> {
+        if self.groups.iter().all(|group| group.metadata.is_none()) {
+            return Ok(None);
+        }
+        let mut by_group = Vec::with_capacity(self.groups.len());
+        for group in 0..self.groups.len() {
+            let rows = self.groups[group].rows;
+            let Some(placed) = &self.groups[group].metadata else {
+                by_group.push(vec![0; rows]);
+                continue;
+            };
+            let at = placed.numbers_at;
+            by_group.push(match placed.column.values.clone() {
+                Values::Numbers(ints) => self.decode_ints(&ints, at, group, rows, source)?,
+                Values::Constant(value) => vec![value; rows],
+                _ => return Err(damaged("metadata is not a number")),
+            });
+        }
+        let mut taken = vec![0; by_group.len()];
+        let ids = self.order.iter().map(|&group| {
+            let at = &mut taken[usize::from(group)];
+            *at += 1;
+            u32::try_from(by_group[usize::from(group)][*at - 1]).map_err(|_| damaged("metadata id has no set"))
+        });
+        ids.collect::<Result<Vec<u32>>>().map(Some)
+    }
+
+    /// Calls `each` for the rows of `selected`, ascending, with the row and its line.
+    pub(crate) fn render(
+        &mut self,
+        selected: &RowSet,
+        timestamps: &[i64],
+        meta: &BlockMeta,
+        dict: &TemplateDict,
+        source: &dyn BlockSource,
+        each: &mut dyn FnMut(usize, &[u8]),
+    ) -> Result<()> {
+        let mut needed = vec![false; self.groups.len()];
+        for row in selected.iter() {
+            needed[usize::from(self.order[row])] = true;
+        }
+        self.load_strings(meta, source)?;
+        for (group, _) in needed.iter().enumerate().filter(|(_, needed)| **needed) {
+            for column in 0..self.groups[group].columns.len() {
+                self.load(group, column, source)?;
+            }
+        }
+        let (Some(text), Some(packed)) = (&self.text, &self.packed) else { return Err(damaged("strings are missing")) };
+        let mut programs = Vec::with_capacity(self.groups.len());
+        for (group, needed) in self.groups.iter().zip(&needed) {
+            programs.push(if *needed { Program::new(group, dict, text, packed)? } else { Program::default() });
+        }
+        let mut taken = vec![0_usize; self.groups.len()];
+        let mut line = Vec::with_capacity(1024);
+        for (row, &group) in self.order.iter().enumerate() {
+            let group = usize::from(group);
+            let index = taken[group];
+            taken[group] += 1;
+            if selected.contains(row) {
+                line.clear();
+                programs[group].run(index, timestamps[row], text, packed, &mut line);
+                each(row, &line);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn back_from(next: usize, back: usize) -> Result<u32> {
+    next.checked_sub(back).map(|number| number as u32).ok_or(damaged("string is missing"))
+}
+
+fn read_directory(directory: &[u8], dict: &TemplateDict, rows: usize) -> Result<Vec<Group>> {
+    let mut reader = Reader::new(directory);
+    let template_count = reader.size(usize::from(u16::MAX))?;
+    let plain_rows = reader.size(rows)?;
+    let has_metadata = match reader.u8()? {
+        0 => false,
+        1 => true,
+        _ => return Err(damaged("directory has an unknown flag")),
+    };
+    let mut groups = Vec::with_capacity(template_count + 1);
+    groups.push(Group { template: None, rows: plain_rows, columns: Vec::new(), metadata: None });
+    let mut number = 0_i64;
+    for _ in 0..template_count {
+        number = number.wrapping_add(reader.signed()?);
+        let known = u32::try_from(number).ok().filter(|&number| (number as usize) < dict.len());
+        let template = known.ok_or(damaged("template is missing"))?;
+        let rows = reader.size(rows)?;
+        if rows == 0 {
+            return Err(damaged("template has no rows"));
+        }
+        groups.push(Group { template: Some(template), rows, columns: Vec::new(), metadata: None });
+    }
+    let mut places = Places::default();
+    for group in &mut groups {
+        if group.rows == 0 {
+            continue;
+        }
+        match group.template.and_then(|number| dict.get(number as usize)) {
+            None => group.columns.push(places.read(&mut reader, Some(Kind::Text), group.rows, &[])?),
+            Some(template) => {
+                for variable in template.variables {
+                    let column = places.read(&mut reader, Some(variable.kind), group.rows, &group.columns)?;
+                    group.columns.push(column);
+                }
+            }
+        }
+        if has_metadata {
+            group.metadata = Some(places.read(&mut reader, None, group.rows, &group.columns)?);
+        }
+    }
+    Ok(groups)
+}
+
+/// Where the next column's bytes begin.
+#[derive(Default)]
+struct Places {
+    numbers: usize,
+    lists: usize,
+    text: usize,
+    packed: usize,
+}
+
+impl Places {
+    fn read(
+        &mut self,
+        reader: &mut Reader<'_>,
+        kind: Option<Kind>,
+        rows: usize,
+        earlier: &[PlacedColumn],
+    ) -> Result<PlacedColumn> {
+        let column = Column::read(reader, kind, rows, earlier.len())?;
+        let scales_at = self.numbers;
+        self.numbers += column.scales.as_ref().map_or(0, |scales| scales.plane_bytes(rows));
+        let numbers_at = self.numbers;
+        let list_at = self.lists;
+        let vocabulary = if column.print.is_packed() { &mut self.packed } else { &mut self.text };
+        let next_new = *vocabulary;
+        match &column.values {
+            Values::Constant(_) => {}
+            Values::Numbers(ints) => self.numbers += ints.plane_bytes(rows),
+            Values::ConstantString(back) => *vocabulary += usize::from(*back == 0),
+            Values::Strings(list, ints) => {
+                self.numbers += ints.plane_bytes(rows);
+                match list {
+                    List::New { count } => *vocabulary += count,
+                    List::Written { new_count, bytes, .. } => {
+                        *vocabulary += new_count;
+                        self.lists += bytes;
+                    }
+                    List::SameAs(other) => {
+                        let other = earlier.get(*other).ok_or(damaged("list is missing"))?;
+                        let same_kind = matches!(other.column.values, Values::Strings(..))
+                            && other.column.print.is_packed() == column.print.is_packed();
+                        if !same_kind {
+                            return Err(damaged("list is of another kind"));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(PlacedColumn { column, numbers_at, scales_at, list_at, next_new, values: None, scales: None, list: None })
+    }
+}
+
+/// How lines of one template are written: static text, constants folded in, and columns.
+#[derive(Default)]
+struct Program<'a> {
+    text: Vec<u8>,
+    steps: Vec<Step<'a>>,
+}
+
+enum Step<'a> {
+    Static(std::ops::Range<usize>),
+    Number(&'a [i64], usize),
+    Decimal(&'a [i64], usize),
+    DecimalScales(&'a [i64], &'a [i64]),
+    Address(&'a [i64]),
+    Time { values: &'a [i64], unit_ns: i64, absolute: bool, writer: Writer },
+    Text(&'a [i64], &'a [u32]),
+    Packed { values: &'a [i64], list: &'a [u32], dashes: bool },
+}
+
+impl<'a> Program<'a> {
+    fn new(group: &'a Group, dict: &TemplateDict, text: &Strings, packed: &Strings) -> Result<Self> {
+        let template = group.template.and_then(|number| dict.get(number as usize));
+        let mut program = Self::default();
+        let mut static_start = 0;
+        for (index, placed) in group.columns.iter().enumerate() {
+            if let Some(template) = template {
+                program.text.extend_from_slice(template.piece(index));
+            }
+            let format = template.map_or(0, |template| template.variables[index].format);
+            let step = Step::of(placed, format)?;
+            let constant = matches!(placed.column.values, Values::Constant(_) | Values::ConstantString(_))
+                && placed.column.print != Print::Time
+                && placed.column.print != Print::DecimalScales;
+            if constant {
+                step.run_once(text, packed, &mut program.text);
+                continue;
+            }
+            if program.text.len() > static_start {
+                program.steps.push(Step::Static(static_start..program.text.len()));
+                static_start = program.text.len();
+            }
+            program.steps.push(step);
+        }
+        if let Some(template) = template {
+            program.text.extend_from_slice(template.piece(group.columns.len()));
+        }
+        if program.text.len() > static_start {
+            program.steps.push(Step::Static(static_start..program.text.len()));
+        }
+        Ok(program)
+    }
+
+    /// Appends the line of row `index` of the template.
+    fn run(&mut self, index: usize, entry_ns: i64, text: &Strings, packed: &Strings, out: &mut Vec<u8>) {
+        for step in &mut self.steps {
+            match step {
+                Step::Static(range) => out.extend_from_slice(&self.text[range.clone()]),
+                step => step.run(index, entry_ns, text, packed, out),
+            }
+        }
+    }
+}
+
+impl<'a> Step<'a> {
+    fn of(placed: &'a PlacedColumn, format: u8) -> Result<Self> {
+        let values = placed.values.as_deref().ok_or(damaged("column is missing"))?;
+        let list = placed.list.as_deref().unwrap_or_default();
+        Ok(match placed.column.print {
+            Print::Number(width) => Self::Number(values, width),
+            Print::Decimal(scale) => Self::Decimal(values, scale),
+            Print::DecimalScales => {
+                Self::DecimalScales(values, placed.scales.as_deref().ok_or(damaged("column is missing"))?)
+            }
+            Print::Address => Self::Address(values),
+            print @ (Print::Time | Print::TimeAbsolute) => {
+                let format = Format::from_id(format).ok_or(damaged("time has no format"))?;
+                Self::Time {
+                    values,
+                    unit_ns: format.unit_ns(),
+                    absolute: print == Print::TimeAbsolute,
+                    writer: Writer::new(format),
+                }
+            }
+            Print::Text => Self::Text(values, list),
+            print @ (Print::Hex | Print::Uuid) => Self::Packed { values, list, dashes: print == Print::Uuid },
+            Print::Metadata => return Err(damaged("metadata is not part of a line")),
+        })
+    }
+
+    fn run_once(mut self, text: &Strings, packed: &Strings, out: &mut Vec<u8>) {
+        self.run(0, 0, text, packed, out);
+    }
+
+    #[inline]
+    fn run(&mut self, index: usize, entry_ns: i64, text: &Strings, packed: &Strings, out: &mut Vec<u8>) {
+        match self {
+            Self::Static(_) => {}
+            Self::Number(values, width) => put_padded(out, values[index] as u64, *width),
+            Self::Decimal(values, scale) => put_decimal(out, values[index], *scale),
+            Self::DecimalScales(values, scales) => put_decimal(out, values[index], scales[index] as usize),
+            Self::Address(values) => {
+                let octets = (values[index] as u32).to_be_bytes();
+                for (at, octet) in octets.into_iter().enumerate() {
+                    if at > 0 {
+                        out.push(b'.');
+                    }
+                    put_padded(out, u64::from(octet), 1);
+                }
+            }
+            Self::Time { values, unit_ns, absolute, writer } => {
+                let entry = if *absolute { 0 } else { entry_ns.div_euclid(*unit_ns) };
+                writer.write(entry.wrapping_sub(values[index]), out);
+            }
+            Self::Text(values, list) => out.extend_from_slice(text.get(list[values[index] as usize] as usize)),
+            Self::Packed { values, list, dashes } => {
+                unpack(packed.get(list[values[index] as usize] as usize), *dashes, out);
+            }
+        }
+    }
+}
+
+/// Appends `mantissa` with `scale` digits behind the dot.
+fn put_decimal(out: &mut Vec<u8>, mantissa: i64, scale: usize) {
+    let unit = 10_u64.pow(scale as u32);
+    put_padded(out, mantissa as u64 / unit, 1);
+    out.push(b'.');
+    put_padded(out, mantissa as u64 % unit, scale);
+}

@@ -1,0 +1,101 @@
+//! Reads a vocabulary: the distinct strings of a block (layout in [`super::vocabulary`]).
+
+use bytes::Bytes;
+
+use super::super::error::{Result, damaged};
+use super::super::meta::BlockMeta;
+use super::super::section::{BlockSource, SectionKind, read_section};
+use super::super::wire::Reader;
+
+/// The strings of one of the two vocabularies.
+#[derive(Debug, Default)]
+pub(crate) struct Strings {
+    /// Where string `i` ends in the text of all frames.
+    ends: Vec<u32>,
+    frames: Vec<Frame>,
+}
+
+#[derive(Debug)]
+struct Frame {
+    start: usize,
+    bytes: Bytes,
+}
+
+impl Strings {
+    /// Reads all strings of the sections of these kinds.
+    pub(crate) fn read(
+        meta: &BlockMeta,
+        source: &dyn BlockSource,
+        lengths: SectionKind,
+        text: SectionKind,
+    ) -> Result<Self> {
+        let Some(section) = meta.sections(lengths).next() else { return Ok(Self::default()) };
+        let raw = read_section(source, section)?;
+        let mut reader = Reader::new(&raw);
+        let width = usize::from(reader.u8()?);
+        let planes = reader.rest();
+        if width > 4 || width == 0 || !planes.len().is_multiple_of(width) {
+            return Err(damaged("string lengths are missing"));
+        }
+        let count = planes.len() / width;
+        let mut ends = vec![0_u32; count];
+        for (plane, bytes) in planes.chunks_exact(count.max(1)).enumerate() {
+            for (len, &byte) in ends.iter_mut().zip(bytes) {
+                *len |= u32::from(byte) << (plane * 8);
+            }
+        }
+        let mut end = 0_u32;
+        for len in &mut ends {
+            end = end.checked_add(*len).ok_or(damaged("strings are too long"))?;
+            *len = end;
+        }
+        let mut frames: Vec<Frame> = Vec::new();
+        let mut start = 0;
+        for section in meta.sections(text) {
+            let bytes = read_section(source, section)?;
+            let next = start + bytes.len();
+            frames.push(Frame { start, bytes });
+            start = next;
+        }
+        if start != end as usize {
+            return Err(damaged("text of strings is missing"));
+        }
+        if text == SectionKind::Packed && frames.len() > 1 {
+            // Packed strings may go on in the next section.
+            let mut all = Vec::with_capacity(start);
+            for frame in &frames {
+                all.extend_from_slice(&frame.bytes);
+            }
+            frames = vec![Frame { start: 0, bytes: Bytes::from(all) }];
+        }
+        let strings = Self { ends, frames };
+        if !strings.frames_end_with_strings() {
+            return Err(damaged("a string goes on in the next section"));
+        }
+        Ok(strings)
+    }
+
+    fn frames_end_with_strings(&self) -> bool {
+        self.frames.iter().skip(1).all(|frame| self.ends.binary_search(&(frame.start as u32)).is_ok())
+    }
+
+    /// Number of strings.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// String `number`, which is below `len()`.
+    #[inline]
+    pub(crate) fn get(&self, number: usize) -> &[u8] {
+        let start = if number == 0 { 0 } else { self.ends[number - 1] as usize };
+        let end = self.ends[number] as usize;
+        if start == end {
+            return &[];
+        }
+        let frame = match &self.frames[..] {
+            [only] => only,
+            frames => &frames[frames.partition_point(|frame| frame.start <= start) - 1],
+        };
+        &frame.bytes[start - frame.start..end - frame.start]
+    }
+}
