@@ -15,9 +15,7 @@ use anyhow_free::Result;
 use bytes::Bytes;
 use logstack_engine::model::Rows;
 use logstack_engine::storage::codec::section::SectionKind;
-use logstack_engine::storage::codec::{
-    BlockEncoder, BlockMeta, BlockReader, Level, RowSet, TemplateDict, Wanted,
-};
+use logstack_engine::storage::codec::{BlockEncoder, BlockMeta, BlockReader, Level, RowSet, TemplateDict, Wanted};
 use serde_json::Value;
 
 /// The error type of a program that only prints it.
@@ -93,12 +91,23 @@ fn main() -> Result<()> {
     }
     let percent = |bytes: u64| bytes as f64 * 100.0 / raw_bytes as f64;
     println!("{level:?}: {rows} rows, {raw_bytes} bytes of lines, {} blocks", blocks.len());
-    println!("ratio {:.2}:1 ({total} bytes), encode {:.0} MB/s", raw_bytes as f64 / total as f64, mbs(raw_bytes, encode_s));
+    println!(
+        "ratio {:.2}:1 ({total} bytes), encode {:.0} MB/s",
+        raw_bytes as f64 / total as f64,
+        mbs(raw_bytes, encode_s)
+    );
     for (kind, (raw, stored)) in &by_kind {
         println!("  {:<14} {raw:>10} -> {stored:>9}  {:.3} %", format!("{kind:?}"), percent(*stored));
     }
     println!("  {:<14} {:>10} -> {meta_bytes:>9}  {:.3} %", "meta records", "", percent(meta_bytes));
-    println!("  {:<14} {:>10} -> {:>9}  {:.3} %  {} templates", "dictionary", "", dict_bytes.len(), percent(dict_bytes.len() as u64), dict.len());
+    println!(
+        "  {:<14} {:>10} -> {:>9}  {:.3} %  {} templates",
+        "dictionary",
+        "",
+        dict_bytes.len(),
+        percent(dict_bytes.len() as u64),
+        dict.len()
+    );
     for (file, (raw, stored)) in files.iter().zip(&by_file) {
         let name = file.rsplit('/').next().unwrap_or(file);
         println!("  {name:<28} {raw:>10} -> {stored:>9}  {:.2}:1", *raw as f64 / *stored as f64);

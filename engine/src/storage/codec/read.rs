@@ -110,7 +110,8 @@ impl<B: Block> BlockReader<B> {
     }
 
     fn decode_timestamps(&self, out: &mut Vec<i64>) -> Result<()> {
-        let section = self.block.meta().sections(SectionKind::Timestamps).next().ok_or(damaged("timestamps are missing"))?;
+        let section =
+            self.block.meta().sections(SectionKind::Timestamps).next().ok_or(damaged("timestamps are missing"))?;
         let bytes = read_section(self.block.source(), section)?;
         timestamps::decode(section.encoding, &bytes, self.block.meta().first_ns, self.rows(), out)?;
         if out.last() != Some(&self.block.meta().last_ns) || !out.is_sorted() {
@@ -222,7 +223,11 @@ impl<B: Block> BlockReader<B> {
             self.lines = Some(if self.is_plain() {
                 Lines::Plain(PlainLines::read(self.block.meta(), self.block.source())?)
             } else {
-                Lines::Templates(Box::new(TemplateLines::read(self.block.meta(), self.block.dict(), self.block.source())?))
+                Lines::Templates(Box::new(TemplateLines::read(
+                    self.block.meta(),
+                    self.block.dict(),
+                    self.block.source(),
+                )?))
             });
         }
         self.lines.as_mut().ok_or(damaged("lines are missing"))
@@ -244,9 +249,7 @@ impl<B: Block> BlockReader<B> {
                 None => {
                     self.lines()?;
                     match &mut self.lines {
-                        Some(Lines::Templates(lines)) => {
-                            lines.metadata_ids(self.block.source())?.unwrap_or_default()
-                        }
+                        Some(Lines::Templates(lines)) => lines.metadata_ids(self.block.source())?.unwrap_or_default(),
                         _ => Vec::new(),
                     }
                 }

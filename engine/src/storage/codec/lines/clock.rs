@@ -410,8 +410,7 @@ mod tests {
     fn check(text: &str, want: Option<(&str, i64)>) {
         let bytes = text.as_bytes();
         let digits = bytes.iter().take_while(|b| b.is_ascii_digit()).count();
-        let found =
-            if digits > 0 { find_at_digits(bytes, digits, ENTRY_NS) } else { find_at_letters(bytes, ENTRY_NS) };
+        let found = if digits > 0 { find_at_digits(bytes, digits, ENTRY_NS) } else { find_at_letters(bytes, ENTRY_NS) };
         let got = found.map(|time| {
             let token = &bytes[..time.len];
             let units = time.format.parse(token, ENTRY_NS);

@@ -256,7 +256,9 @@ impl LinesEncoder {
                 for (_, text, _) in texts {
                     let dot = memchr::memchr(b'.', text)?;
                     self.scales.push((text.len() - dot - 1) as i64);
-                    values.push(decimal(&text[..dot]) * 10_i64.pow((text.len() - dot - 1) as u32) + decimal(&text[dot + 1..]));
+                    values.push(
+                        decimal(&text[..dot]) * 10_i64.pow((text.len() - dot - 1) as u32) + decimal(&text[dot + 1..]),
+                    );
                 }
                 let first = self.scales[0];
                 if self.scales.iter().all(|&scale| scale == first) {
@@ -330,11 +332,8 @@ impl LinesEncoder {
         streams: &mut Streams,
     ) -> Column {
         let packed = print.is_packed();
-        let (vocabulary, seen) = if packed {
-            (&mut self.packed, &mut self.packed_places)
-        } else {
-            (&mut self.text, &mut self.text_places)
-        };
+        let (vocabulary, seen) =
+            if packed { (&mut self.packed, &mut self.packed_places) } else { (&mut self.text, &mut self.text_places) };
         self.column_serial += 1;
         let serial = self.column_serial;
         let new_from = vocabulary.len() as u32;

@@ -61,7 +61,12 @@ pub(crate) struct Ints {
 impl Ints {
     /// Chooses how to write `values`, not empty, and appends their planes to `numbers`. `earlier` are columns of the
     /// same rows that may serve as predictors.
-    pub(crate) fn encode(values: &[i64], earlier: &[Earlier<'_>], scratch: &mut Vec<i64>, numbers: &mut Vec<u8>) -> Self {
+    pub(crate) fn encode(
+        values: &[i64],
+        earlier: &[Earlier<'_>],
+        scratch: &mut Vec<i64>,
+        numbers: &mut Vec<u8>,
+    ) -> Self {
         let predictor = choose(values, earlier, scratch);
         residuals(values, predictor, earlier, scratch);
         let (mut base, mut top) = (i64::MAX, i64::MIN);
@@ -282,8 +287,7 @@ fn cost_bits(residuals: &[i64], from_least: bool) -> f32 {
         return length_bits as f32;
     }
     let total = residuals.len() as f32;
-    let entropy: f32 =
-        slots.iter().filter(|s| s.1 > 0).map(|s| s.1 as f32 * (total / s.1 as f32).log2()).sum();
+    let entropy: f32 = slots.iter().filter(|s| s.1 > 0).map(|s| s.1 as f32 * (total / s.1 as f32).log2()).sum();
     (entropy + distinct as f32 * 4.0).min(length_bits as f32)
 }
 

@@ -153,9 +153,10 @@ pub(crate) fn hash_bytes(bytes: &[u8]) -> u64 {
     let mut hash = bytes.len() as u64;
     let mut chunks = bytes.chunks_exact(8);
     for chunk in &mut chunks {
-        hash = mix(hash, u64::from_le_bytes([
-            chunk[0], chunk[1], chunk[2], chunk[3], chunk[4], chunk[5], chunk[6], chunk[7],
-        ]));
+        hash = mix(
+            hash,
+            u64::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3], chunk[4], chunk[5], chunk[6], chunk[7]]),
+        );
     }
     let mut tail = 0_u64;
     for &byte in chunks.remainder() {
@@ -244,8 +245,7 @@ impl Cutter<'_> {
             while class_at(line, fraction_end) == DIGIT {
                 fraction_end += 1;
             }
-            let ends_here =
-                line.get(fraction_end) != Some(&b'.') || class_at(line, fraction_end + 1) != DIGIT;
+            let ends_here = line.get(fraction_end) != Some(&b'.') || class_at(line, fraction_end + 1) != DIGIT;
             let canonical = len == 1 || line[start] != b'0';
             if ends_here && canonical && fraction_end - start <= DIGITS_MAX {
                 return self.variable(start, fraction_end, Kind::Decimal, 0);
@@ -424,7 +424,11 @@ mod tests {
                 Kind::Phrase => "p",
             };
             let text = std::str::from_utf8(token.text(line.as_bytes())).unwrap();
-            if letter.is_empty() { out.push_str(text) } else { out.push_str(&format!("<{letter}:{text}>")) }
+            if letter.is_empty() {
+                out.push_str(text)
+            } else {
+                out.push_str(&format!("<{letter}:{text}>"))
+            }
             end = token.end();
         }
         out.push_str(&line[end..]);
