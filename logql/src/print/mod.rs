@@ -208,10 +208,10 @@ impl<W: Write> Printer<'_, W> {
 
     fn size(&mut self, bytes: u64) -> fmt::Result {
         let rounded = format_bytes(bytes).replace(' ', "");
-        if self.sizes == Sizes::Rounded || parse_bytes_literal(&rounded) == Some(bytes) {
-            self.text(&rounded)
-        } else {
-            write!(self.out, "{bytes}B")
+        match parse_bytes_literal(&rounded) {
+            Some(read_back) if self.sizes == Sizes::Rounded || read_back == bytes => self.text(&rounded),
+            // From 1 PB on rounded sizes cannot be written in a query at all.
+            _ => write!(self.out, "{bytes}B"),
         }
     }
 
