@@ -3,4 +3,7 @@
 pub mod http;
 pub mod model;
 pub mod query;
+pub mod server;
 pub mod storage;
+
+pub use server::{Server, ServerOptions};
