@@ -114,8 +114,7 @@ impl Server {
             config: config.clone(),
         });
         let router = routes(app.clone(), Router::new());
-        let listener =
-            TcpListener::bind(listen).await.map_err(|source| Error::Listen { address: listen, source })?;
+        let listener = TcpListener::bind(listen).await.map_err(|source| Error::Listen { address: listen, source })?;
         let address = listener.local_addr().unwrap_or(listen);
         let (stop, stopped) = watch::channel(false);
         let service = MapRequest::new(router, fold_slashes);
