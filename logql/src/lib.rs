@@ -12,6 +12,7 @@ pub mod push_labels;
 pub mod quote;
 pub mod re2;
 pub mod stage;
+pub mod template;
 pub mod units;
 
 pub use labels::Labels;

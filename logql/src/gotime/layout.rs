@@ -252,8 +252,13 @@ pub(crate) fn month_name(month: i8) -> &'static str {
 }
 
 /// `Sunday` and so on.
-pub(crate) fn weekday_name(weekday: Weekday) -> &'static str {
-    WEEKDAYS[weekday.to_sunday_zero_offset() as usize]
+fn weekday_name(weekday: Weekday) -> &'static str {
+    weekday_name_of(weekday.to_sunday_zero_offset() as usize)
+}
+
+/// `Sunday` for 0; `day` is at most 6.
+pub(crate) fn weekday_name_of(day: usize) -> &'static str {
+    WEEKDAYS[day]
 }
 
 pub(super) const MONTHS: [&str; 12] = [

@@ -25,6 +25,7 @@ use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 
 pub use layout::{Layout, named_layout};
+pub(crate) use layout::{month_name, weekday_name_of};
 pub use parse::ParseError;
 
 /// An instant, and the zone in which it is shown.

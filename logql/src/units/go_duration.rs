@@ -124,9 +124,9 @@ impl fmt::Display for GoDuration {
             f.write_str("-")?;
         }
         match ns {
-            ..1_000 => write!(f, "{ns}ns"),
-            ..1_000_000 => write_decimal(f, ns, 1_000).and_then(|()| f.write_str("µs")),
-            ..1_000_000_000 => write_decimal(f, ns, 1_000_000).and_then(|()| f.write_str("ms")),
+            0..1_000 => write!(f, "{ns}ns"),
+            1_000..1_000_000 => write_decimal(f, ns, 1_000).and_then(|()| f.write_str("µs")),
+            1_000_000..1_000_000_000 => write_decimal(f, ns, 1_000_000).and_then(|()| f.write_str("ms")),
             _ => {
                 let minutes = ns / 60_000_000_000;
                 if minutes >= 60 {

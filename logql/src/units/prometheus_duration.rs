@@ -73,7 +73,7 @@ impl fmt::Display for PrometheusDuration {
         }
         for (name, unit) in UNITS {
             let only_if_exact = matches!(name, "y" | "w");
-            if ns < unit || only_if_exact && ns % unit != 0 {
+            if ns < unit || only_if_exact && !ns.is_multiple_of(unit) {
                 continue;
             }
             write!(f, "{}{name}", ns / unit)?;
