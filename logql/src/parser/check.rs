@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::ParseError;
 use crate::ast::{Expr, LogExpr, Matcher, MetricExpr, RangeAggregation, RangeOp, VectorOp};
+use crate::line_filter::pattern::{Part, consecutive_captures, split};
 use crate::matcher::CompiledMatcher;
 use crate::re2;
 
@@ -152,41 +153,22 @@ pub(super) fn pattern_stage(pattern: &str) -> Result<(), ParseError> {
         let nothing = "syntax error: unexpected $end, expecting IDENTIFIER or LITERAL";
         return fail(format!("parse error at line 1, col 1: {nothing}"));
     }
-    let captures = captures(pattern);
-    if captures.iter().all(|capture| capture.name == "_") {
+    let parts = split(pattern);
+    let names = parts.iter().filter_map(|part| match part {
+        Part::Capture("_") | Part::Literal(_) => None,
+        Part::Capture(name) => Some(*name),
+    });
+    if names.clone().next().is_none() {
         return fail("at least one capture is required".to_owned());
     }
-    for pair in captures.windows(2) {
-        if pair[0].end == pair[1].start {
-            let found = &pattern[pair[0].start..pair[1].end];
-            return fail(format!("found consecutive capture '{found}': invalid expression"));
-        }
+    if let Some(captures) = consecutive_captures(&parts) {
+        return fail(format!("found consecutive capture '{captures}': invalid expression"));
     }
-    let mut names = HashSet::new();
-    for capture in captures.iter().filter(|capture| capture.name != "_") {
-        if !names.insert(capture.name) {
-            return fail(format!("duplicate capture name ({}): invalid expression", capture.name));
+    let mut known = HashSet::new();
+    for name in names {
+        if !known.insert(name) {
+            return fail(format!("duplicate capture name ({name}): invalid expression"));
         }
     }
     Ok(())
-}
-
-struct Capture<'a> {
-    name: &'a str,
-    start: usize,
-    end: usize,
-}
-
-/// The `<identifier>`s of a pattern; any other `<…>` is text.
-fn captures(pattern: &str) -> Vec<Capture<'_>> {
-    let mut captures = Vec::new();
-    for (start, _) in pattern.match_indices('<') {
-        let inside = &pattern[start + 1..];
-        let end = inside.find(|c: char| c != '_' && !c.is_ascii_alphanumeric()).unwrap_or(inside.len());
-        let name = &inside[..end];
-        if inside[end..].starts_with('>') && !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) {
-            captures.push(Capture { name, start, end: start + end + 2 });
-        }
-    }
-    captures
 }
