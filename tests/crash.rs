@@ -27,7 +27,7 @@ limits_config:
   per_stream_rate_limit_burst: 10GB
 logstack:
   storage:
-    memtable_bytes: 256KB
+    memtable_size: 256KB
 ";
 const PUSHERS: usize = 4;
 const LINES_A_PUSH: usize = 20;
