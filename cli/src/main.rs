@@ -1,13 +1,15 @@
 //! The `logstack` binary: arguments, logging, exit codes. A file per subcommand, wiring only.
 //!
-//! Exit codes (scripts rely on them): 0 done, 1 failed, 2 wrong usage.
+//! Exit codes (scripts rely on them): 0 done, 1 failed, 2 wrong usage or configuration.
 
+mod engine;
+mod logging;
 mod query;
+mod serving;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
 /// A log stack for Kubernetes in one binary: it takes Loki's and Promtail's place.
 #[derive(Debug, Parser)]
@@ -28,13 +30,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Engine(engine::EngineArgs),
     Query(query::QueryArgs),
 }
 
 fn main() -> ExitCode {
     // Clap prints usage errors itself and exits with 2.
     let cli = Cli::parse();
-    init_logging();
+    logging::init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(err) => {
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match cli.command {
+            Command::Engine(args) => engine::run(args).await,
             Command::Query(args) => query::run(args).await,
         }
     });
@@ -51,18 +55,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
             eprintln!("error: {err:#}");
-            ExitCode::from(1)
+            ExitCode::from(if err.is::<serving::BadConfiguration>() { 2 } else { 1 })
         }
-    }
-}
-
-/// Events go to stderr: `LOGSTACK_LOG` filters (`info`, `engine=debug`), `LOGSTACK_LOG_FORMAT=json` is for machines.
-fn init_logging() {
-    let filter = EnvFilter::try_from_env("LOGSTACK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::env::var("LOGSTACK_LOG_FORMAT").is_ok_and(|format| format == "json") {
-        builder.json().init();
-    } else {
-        builder.compact().with_target(false).init();
     }
 }

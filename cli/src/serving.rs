@@ -1,4 +1,4 @@
-//! What the long-running commands share: when to stop, and the banner on the way up.
+//! What the long-running commands share: when to stop, and how a refused configuration is told.
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,4 +11,14 @@ pub async fn stop_signal() -> Result<&'static str> {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
     })
+}
+
+/// A configuration that was refused: wrong usage, not a failure.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration is not usable:\n{0}")]
+pub struct BadConfiguration(logstack_config::Errors);
+
+/// Marks `errors` as wrong usage, so that the exit code says so.
+pub fn configuration_error(errors: logstack_config::Errors) -> anyhow::Error {
+    BadConfiguration(errors).into()
 }

@@ -1,12 +1,15 @@
 //! The node agent: discovery -> tail -> pipeline -> ship. It loses nothing: a position is written only for what the
 //! server has acknowledged, and when the server is away reading stops, so that the log files are the buffer.
 
-pub mod discovery;
+mod discovery;
 mod positions;
 mod receipt;
+pub mod settings;
 pub mod ship;
 pub mod tail;
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +18,30 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use discovery::Target;
+use logstack_config::CollectorConfig;
 use ship::Shipper;
-use ship::client::{ClientMetrics, ClientSettings};
-use tail::{Committer, Reader, TailMetrics, TailSettings};
+use ship::client::ClientMetrics;
+use tail::{Committer, Reader, TailMetrics};
+
+/// Why the collector does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A key of the configuration.
+    #[error(transparent)]
+    Settings(#[from] settings::Error),
+    /// The positions file.
+    #[error("cannot read the positions file {path:?}")]
+    Positions {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The HTTP client, such as its TLS roots.
+    #[error("cannot set up the HTTP client")]
+    Http(#[from] reqwest::Error),
+}
 
 /// A running collector.
 pub struct Collector {
@@ -30,20 +53,20 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Reads the files of `targets` and ships them to `clients`.
+    /// Reads what `config` names and ships it to its clients.
     ///
     /// # Errors
-    /// When the positions file exists and cannot be read.
-    pub fn start(
-        targets: Vec<Target>,
-        tail: TailSettings,
-        clients: Vec<ClientSettings>,
-        http: reqwest::Client,
-    ) -> std::io::Result<Self> {
+    /// When a part of the configuration cannot be used, or the positions file exists and cannot be read.
+    pub fn start(config: &CollectorConfig) -> Result<Self, Error> {
+        let (tail, clients) = (settings::tail(config), settings::clients(config)?);
+        let targets = settings::static_targets(config)?;
+        let http = reqwest::Client::builder().user_agent(concat!("logstack/", env!("CARGO_PKG_VERSION"))).build()?;
         let (stop_reading, stop_sending) = (CancellationToken::new(), CancellationToken::new());
         let shipper = Shipper::new(clients, Handle::current(), http, stop_sending.clone());
         let (tail_metrics, client_metrics) = (Arc::new(TailMetrics::default()), shipper.metrics());
-        let reader = Reader::new(targets, tail, shipper, tail_metrics.clone(), stop_reading.clone())?;
+        let positions = tail.positions_file.clone();
+        let reader = Reader::new(targets, tail, shipper, tail_metrics.clone(), stop_reading.clone())
+            .map_err(|source| Error::Positions { path: positions.unwrap_or_default(), source })?;
         // Reading blocks: on files, and on batches that cannot leave.
         let reading = tokio::task::spawn_blocking(move || reader.run());
         Ok(Self { reading, stop_reading, stop_sending, tail_metrics, client_metrics })

@@ -100,16 +100,6 @@ impl TailedFile {
         matches!(self.source, Source::Archive { .. })
     }
 
-    /// Bytes of the file behind what has been read.
-    pub fn bytes_behind(&self) -> u64 {
-        match &self.source {
-            Source::Plain(file) => {
-                file.metadata().map_or(0, |metadata| metadata.len().saturating_sub(self.read_offset))
-            }
-            Source::Archive { .. } => 0,
-        }
-    }
-
     /// Reads at most [`CHUNK_BYTES_MAX`] and calls `take` for each whole line, without its newline. `buffer` is scratch.
     pub fn turn(
         &mut self,

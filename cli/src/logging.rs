@@ -1,0 +1,30 @@
+//! Events go to stderr. `LOGSTACK_LOG` filters them (`info`, `warn,logstack_engine=debug`), `LOGSTACK_LOG_FORMAT=json`
+//! is for machines.
+
+use std::sync::OnceLock;
+
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// Installs the subscriber; once a process.
+pub fn init() {
+    let filter = EnvFilter::try_from_env("LOGSTACK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let (filter, handle) = reload::Layer::new(filter);
+    let registry = tracing_subscriber::registry().with(filter);
+    if std::env::var("LOGSTACK_LOG_FORMAT").is_ok_and(|format| format == "json") {
+        registry.with(fmt::layer().json().with_writer(std::io::stderr)).init();
+    } else {
+        registry.with(fmt::layer().compact().with_target(false).with_writer(std::io::stderr)).init();
+    }
+    // A second `init` would have panicked above.
+    let _ = FILTER.set(handle);
+}
+
+/// Prints events of `level` and above from now on; false when `level` is none.
+pub fn set_level(level: &str) -> bool {
+    let Ok(filter) = EnvFilter::try_new(level) else { return false };
+    FILTER.get().is_some_and(|handle| handle.reload(filter).is_ok())
+}
