@@ -13,6 +13,8 @@ use crate::stage::drop_keep::{Drop, Keep};
 use crate::stage::early::EarlyFilters;
 use crate::stage::json::path::Paths;
 use crate::stage::label_filter::LabelFilter;
+use crate::stage::label_format::LabelFormat;
+use crate::stage::line_format::{LineFormat, add_needs};
 use crate::stage::logfmt::Logfmt;
 use crate::stage::pattern::Pattern;
 use crate::stage::regexp::Regexp;
@@ -20,29 +22,26 @@ use crate::stage::unwrap::Unwrap;
 
 pub(super) fn compile(stages: &[Stage], unwrap: Option<&ast::Unwrap>, wanted: &Wanted) -> Result<Pipeline, Error> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    let mut names = Names::default();
-    let needs = needs(stages, unwrap, wanted, &mut names);
+    // In query order, so that the first mistake is the one that is reported.
+    let mut builder = Builder { names: Names::default(), regexps: 0 };
+    let mut built: Vec<Option<Step>> = stages.iter().map(|stage| builder.step(stage).map(Some)).collect::<Result<_, _>>()?;
+    let mut names = builder.names;
+    let needs = needs(stages, &built, unwrap, wanted, &mut names);
+
     let (stored, ordered) = order::ordered(stages);
-    let pushed_down = stored.into_iter().filter_map(|stage| match stage {
-        Stage::LineFilter(filter) => {
-            Some(CompiledLineFilter::new(filter).map(Arc::new).map_err(|error| fail(stage, &error)))
-        }
+    let pushed_down = stored.into_iter().filter_map(|idx| match built[idx].take() {
+        Some(Step::LineFilter(filter)) => Some(Arc::new(filter)),
         _ => None,
     });
-    let pushed_down = pushed_down.collect::<Result<_, _>>()?;
-    let mut builder = Builder { names, regexps: 0 };
-    let mut steps = Vec::new();
-    for stage in ordered {
-        let step = builder.step(stage)?;
-        // Nobody looks at what a parser finds: it does not run, and its errors go unnoticed, as in the reference
-        // server (contract 4.3, b). Only `unpack` also changes the line.
-        let is_idle = needs.is_empty()
-            && matches!(step, Step::Json | Step::JsonPaths(_) | Step::Logfmt(_) | Step::Regexp(_) | Step::Pattern(_));
-        if !is_idle {
-            steps.push(step);
-        }
-    }
-    let mut names = builder.names;
+    let pushed_down = pushed_down.collect();
+    // Where nobody looks at what parsers find they do not run, and their errors go unnoticed, as in the reference
+    // server (contract 4.3, b). Only `unpack` also changes the line.
+    let is_idle = |step: &Step| {
+        needs.is_empty()
+            && matches!(step, Step::Json | Step::JsonPaths(_) | Step::Logfmt(_) | Step::Regexp(_) | Step::Pattern(_))
+    };
+    let steps = ordered.into_iter().filter_map(|idx| built[idx].take()).filter(|step| !is_idle(step));
+    let steps: Vec<Step> = steps.collect();
     let unwrap = unwrap.map(|unwrap| Unwrap::new(unwrap, &mut names)).transpose().map_err(|error| Error {
         stage: unwrap.map_or_else(String::new, ast::Unwrap::to_string),
         reason: error.to_string(),
@@ -112,7 +111,12 @@ impl Builder {
             }
             Stage::Drop(items) => Step::Drop(Drop::new(items, names).map_err(|error| fail(stage, &error))?),
             Stage::Keep(items) => Step::Keep(Keep::new(items, names).map_err(|error| fail(stage, &error))?),
-            _ => return Err(fail(stage, &"templates are not built in yet")),
+            Stage::LineFormat(template) => Step::LineFormat(
+                LineFormat::new(template).map_err(|error| fail(stage, &format!("invalid line template: {error}")))?,
+            ),
+            Stage::LabelFormat(formats) => {
+                Step::LabelFormat(LabelFormat::new(formats, names).map_err(|error| fail(stage, &error))?)
+            }
         })
     }
 }
@@ -150,7 +154,13 @@ fn is_early_sound(filter: &ast::LabelFilter, stages: &[Stage], idx: usize) -> bo
 }
 
 /// Every label that the consumer, a filter, a format or a template looks at.
-fn needs(stages: &[Stage], unwrap: Option<&ast::Unwrap>, wanted: &Wanted, names: &mut Names) -> Needs {
+fn needs(
+    stages: &[Stage],
+    built: &[Option<Step>],
+    unwrap: Option<&ast::Unwrap>,
+    wanted: &Wanted,
+    names: &mut Names,
+) -> Needs {
     let mut needs = Needs::default();
     match wanted {
         Wanted::All => needs = Needs::all(),
@@ -174,6 +184,13 @@ fn needs(stages: &[Stage], unwrap: Option<&ast::Unwrap>, wanted: &Wanted, names:
                     }
                 }
             }
+            _ => {}
+        }
+    }
+    for step in built.iter().flatten() {
+        match step {
+            Step::LineFormat(stage) => add_needs(stage.template(), &mut needs, names),
+            Step::LabelFormat(stage) => stage.templates().for_each(|template| add_needs(template, &mut needs, names)),
             _ => {}
         }
     }

@@ -22,22 +22,24 @@ pub(super) fn filter_position(stages: &[Stage], filter_idx: usize) -> Option<usi
     before[..position].iter().any(changes_line).then_some(position)
 }
 
-/// The stages in the order in which they run, with the line filters on the stored line apart.
-pub(super) fn ordered(stages: &[Stage]) -> (Vec<&Stage>, Vec<&Stage>) {
+/// Indexes of the line filters on the stored line, and of all other stages in the order in which they run.
+pub(super) fn ordered(stages: &[Stage]) -> (Vec<usize>, Vec<usize>) {
     let mut stored = Vec::new();
-    let mut moved: Vec<(usize, &Stage)> = Vec::new();
+    let mut moved: Vec<(usize, usize)> = Vec::new();
     for (idx, stage) in stages.iter().enumerate() {
         if matches!(stage, Stage::LineFilter(_)) {
             match filter_position(stages, idx) {
-                Some(position) => moved.push((position, stage)),
-                None => stored.push(stage),
+                Some(position) => moved.push((position, idx)),
+                None => stored.push(idx),
             }
         }
     }
     let mut ordered = Vec::new();
     for idx in 0..=stages.len() {
-        ordered.extend(moved.iter().filter(|(position, _)| *position == idx).map(|(_, stage)| *stage));
-        ordered.extend(stages.get(idx).filter(|stage| !matches!(stage, Stage::LineFilter(_))));
+        ordered.extend(moved.iter().filter(|(position, _)| *position == idx).map(|(_, filter)| *filter));
+        if stages.get(idx).is_some_and(|stage| !matches!(stage, Stage::LineFilter(_))) {
+            ordered.push(idx);
+        }
     }
     (stored, ordered)
 }

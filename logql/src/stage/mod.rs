@@ -6,6 +6,8 @@ pub(crate) mod early;
 pub mod ip;
 pub(crate) mod json;
 pub(crate) mod label_filter;
+pub(crate) mod label_format;
+pub(crate) mod line_format;
 pub(crate) mod logfmt;
 pub mod pattern;
 pub mod regexp;
@@ -27,6 +29,8 @@ pub(crate) enum Step {
     Unpack,
     Decolorize,
     LabelFilter(label_filter::LabelFilter),
+    LineFormat(line_format::LineFormat),
+    LabelFormat(label_format::LabelFormat),
     Drop(drop_keep::Drop),
     Keep(drop_keep::Keep),
 }
@@ -44,6 +48,8 @@ impl Step {
             Self::LabelFilter(filter) => return filter.run(cx.labels, &cx.env),
             Self::JsonPaths(stage) => stage.run(cx),
             Self::Decolorize => decolorize::run(cx),
+            Self::LineFormat(stage) => stage.run(cx),
+            Self::LabelFormat(stage) => stage.run(cx),
             Self::Drop(stage) => stage.run(cx),
             Self::Keep(stage) => stage.run(cx),
         }
@@ -52,7 +58,12 @@ impl Step {
 
     /// Does the stage look at the line?
     pub(crate) fn reads_line(&self) -> bool {
-        !matches!(self, Self::LabelFilter(_) | Self::Drop(_) | Self::Keep(_))
+        match self {
+            Self::LineFormat(stage) => stage.template().references().line,
+            Self::LabelFormat(stage) => stage.templates().any(|template| template.references().line),
+            Self::LabelFilter(_) | Self::Drop(_) | Self::Keep(_) => false,
+            _ => true,
+        }
     }
 
     /// Does the stage look at labels, or change them?
