@@ -24,13 +24,14 @@ pub(super) fn compile(stages: &[Stage], unwrap: Option<&ast::Unwrap>, wanted: &W
     static NEXT: AtomicU64 = AtomicU64::new(1);
     // In query order, so that the first mistake is the one that is reported.
     let mut builder = Builder { names: Names::default(), regexps: 0 };
-    let mut built: Vec<Option<Step>> = stages.iter().map(|stage| builder.step(stage).map(Some)).collect::<Result<_, _>>()?;
+    let mut built: Vec<Option<Step>> =
+        stages.iter().map(|stage| builder.step(stage).map(Some)).collect::<Result<_, _>>()?;
     let mut names = builder.names;
     let needs = needs(stages, &built, unwrap, wanted, &mut names);
 
     let (stored, ordered) = order::ordered(stages);
     let pushed_down = stored.into_iter().filter_map(|idx| match built[idx].take() {
-        Some(Step::LineFilter(filter)) => Some(Arc::new(filter)),
+        Some(Step::LineFilter(filter)) => Some(Arc::from(filter)),
         _ => None,
     });
     let pushed_down = pushed_down.collect();
@@ -86,7 +87,7 @@ impl Builder {
         let names = &mut self.names;
         Ok(match stage {
             Stage::LineFilter(filter) => {
-                Step::LineFilter(CompiledLineFilter::new(filter).map_err(|error| fail(stage, &error))?)
+                Step::LineFilter(Box::new(CompiledLineFilter::new(filter).map_err(|error| fail(stage, &error))?))
             }
             Stage::Json { extractions } if extractions.is_empty() => Step::Json,
             Stage::Json { extractions } => {

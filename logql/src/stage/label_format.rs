@@ -13,7 +13,7 @@ use crate::template::{Template, TemplateError};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("{0} cannot be formatted")]
-    ErrorLabel(String),
+    Reserved(String),
     #[error("multiple label name '{0}' not allowed in a single format operation")]
     Twice(String),
     #[error("invalid template for label '{label}': {source}")]
@@ -22,8 +22,14 @@ pub(crate) enum Error {
 
 enum Format {
     /// The value moves, the source disappears.
-    Rename { label: NameId, from: NameId },
-    Template { label: NameId, template: Box<Template> },
+    Rename {
+        label: NameId,
+        from: NameId,
+    },
+    Template {
+        label: NameId,
+        template: Box<Template>,
+    },
 }
 
 /// The stage.
@@ -33,7 +39,7 @@ impl LabelFormat {
     pub(crate) fn new(formats: &[ast::LabelFormat], names: &mut Names) -> Result<Self, Error> {
         for (idx, format) in formats.iter().enumerate() {
             if format.label == "__error__" {
-                return Err(Error::ErrorLabel(format.label.clone()));
+                return Err(Error::Reserved(format.label.clone()));
             }
             if formats[..idx].iter().any(|earlier| earlier.label == format.label) {
                 return Err(Error::Twice(format.label.clone()));

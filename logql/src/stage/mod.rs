@@ -20,7 +20,7 @@ use crate::pipeline::Context;
 
 /// A compiled stage.
 pub(crate) enum Step {
-    LineFilter(CompiledLineFilter),
+    LineFilter(Box<CompiledLineFilter>),
     Json,
     JsonPaths(json::path::Paths),
     Logfmt(logfmt::Logfmt),

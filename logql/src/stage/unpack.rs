@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::json::escape::unescape;
 use super::json::scalar;
-use super::json::scan::{Fault, Members, Token, value};
+use super::json::scan::{Fault, Member, Members, Token, value};
 use crate::pipeline::keys::JSON;
 use crate::pipeline::names::NameId;
 use crate::pipeline::state::{Env, Flow, LabelState, Source, Value};
@@ -61,7 +61,7 @@ fn read(source: Source<'_>, labels: &mut LabelState, env: &Env<'_>) -> Result<Un
     let mut unpacked = Unpacked { labels: SmallVec::new(), entry: None };
     let mut members = Members::open(source.bytes, 0)?;
     let mut previous = None;
-    while let Some((raw, is_escaped, at)) = members.next()? {
+    while let Some(Member { key: raw, is_escaped, at }) = members.next()? {
         let token = value(source.bytes, at)?;
         members.resume(token.next());
         let Token::String { start, end, is_escaped: value_is_escaped } = token else { continue };

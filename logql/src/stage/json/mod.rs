@@ -14,7 +14,7 @@ use crate::pipeline::keys::{JSON, KeyId};
 use crate::pipeline::state::{Env, Flow, LabelState, Source, Value};
 use crate::pipeline::{Context, ErrorKind};
 use escape::unescape;
-use scan::{Fault, Members, Token};
+use scan::{Fault, Member, Members, Token};
 
 /// Sets a label for every string, number and boolean of the object that somebody needs. False: the line is dropped.
 pub(crate) fn run(cx: &mut Context<'_>) -> bool {
@@ -46,7 +46,7 @@ fn object(source: Source<'_>, root: KeyId, labels: &mut LabelState, env: &Env<'_
     // The objects around the current one; their number is bounded by the depth of keys.
     let mut around: SmallVec<[Level<'_>; 8]> = SmallVec::new();
     loop {
-        let Some((raw, is_escaped, at)) = level.members.next()? else {
+        let Some(Member { key: raw, is_escaped, at }) = level.members.next()? else {
             let Some(outer) = around.pop() else { return Ok(Flow::Continue) };
             let end = level.end;
             level = outer;

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::escape::unescape;
 use super::scalar;
-use super::scan::{Members, Token, skip_blanks, value};
+use super::scan::{Member, Members, Token, skip_blanks, value};
 use crate::ast::Extraction;
 use crate::pipeline::names::{NameId, Names};
 use crate::pipeline::state::{Env, LabelState, Source};
@@ -209,7 +209,7 @@ impl Walk<'_> {
             b'{' if goes_deeper => {
                 let mut members = Members::open(text, at).ok()?;
                 let mut unescaped = String::new();
-                while let Some((key, is_escaped, at)) = members.next().ok()? {
+                while let Some(Member { key, is_escaped, at }) = members.next().ok()? {
                     let key = if is_escaped {
                         unescaped.clear();
                         if !unescape(key, &mut unescaped) {

@@ -121,6 +121,17 @@ pub(crate) fn value(text: &[u8], at: usize) -> Result<Token, Fault> {
     }
 }
 
+/// A member of an object.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Member<'a> {
+    /// As it stands in the text, without quotes.
+    pub key: &'a [u8],
+    /// The key has escapes.
+    pub is_escaped: bool,
+    /// Where the value begins.
+    pub at: usize,
+}
+
 /// Walks over the members of an object.
 pub(crate) struct Members<'a> {
     text: &'a [u8],
@@ -135,9 +146,8 @@ impl<'a> Members<'a> {
         Ok(Self { text, at: at + 1, is_first: true })
     }
 
-    /// The next key, without quotes, whether it has escapes, and where its value begins. `None` behind the closing
-    /// brace.
-    pub(crate) fn next(&mut self) -> Result<Option<(&'a [u8], bool, usize)>, Fault> {
+    /// The next member; `None` behind the closing brace. Whoever reads the value calls [`Self::resume`].
+    pub(crate) fn next(&mut self) -> Result<Option<Member<'a>>, Fault> {
         let text = self.text;
         if self.is_first {
             self.is_first = false;
@@ -162,7 +172,7 @@ impl<'a> Members<'a> {
         let (end, is_escaped) = string_end(text, start).ok_or(Fault::Malformed)?;
         let colon = skip_blanks(text, end + 1).filter(|&at| text[at] == b':').ok_or(Fault::Malformed)?;
         let value = skip_blanks(text, colon + 1).ok_or(Fault::Malformed)?;
-        Ok(Some((&text[start..end], is_escaped, value)))
+        Ok(Some(Member { key: &text[start..end], is_escaped, at: value }))
     }
 
     /// Goes on behind a value.
