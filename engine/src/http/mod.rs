@@ -5,12 +5,13 @@
 //! | [`tenancy`] | `X-Scope-OrgID` to tenants |
 //! | [`app`] | what routes share; what every read starts with |
 //! | [`params`], [`json`], [`encode`], [`respond`] | parameters in, answers out |
-//! | [`query`], [`labels`], [`index`], [`legacy`] | reads |
+//! | [`query`], [`labels`], [`index`], [`detected`], [`legacy`] | reads |
 //! | [`ops`], [`metrics`] | what people, kubelets and Prometheus ask |
 //!
 //! [`routes`] is the list of routes.
 
 pub mod app;
+pub mod detected;
 pub mod encode;
 pub mod index;
 pub mod json;
@@ -45,6 +46,10 @@ pub fn routes(app: Arc<App>, push: Router) -> Router {
         .route("/loki/api/v1/index/volume", get(index::volume).post(index::volume))
         .route("/loki/api/v1/index/volume_range", get(index::volume_range).post(index::volume_range))
         .route("/loki/api/v1/index/shards", get(index::shards).post(index::shards))
+        .route("/loki/api/v1/detected_labels", get(detected::labels).post(detected::labels))
+        .route("/loki/api/v1/detected_fields", get(detected::fields).post(detected::fields))
+        .route("/loki/api/v1/detected_field/{name}/values", get(detected::values).post(detected::values))
+        .route("/loki/api/v1/patterns", get(ops::disabled).post(ops::disabled))
         .route("/loki/api/v1/drilldown-limits", get(ops::drilldown_limits))
         .route("/loki/api/v1/status/buildinfo", get(ops::buildinfo))
         .route("/api/prom/query", get(legacy::query).post(legacy::query))

@@ -239,6 +239,11 @@ fn escape_html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
+/// What exists in Loki and is switched off: 404 without a body.
+pub async fn disabled() -> StatusCode {
+    StatusCode::NOT_FOUND
+}
+
 /// `/prometheus/api/v1/rules`: there is no ruler, so there are no rules.
 pub async fn rules() -> Response {
     empty_list("groups")

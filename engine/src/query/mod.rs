@@ -10,6 +10,7 @@
 
 pub mod admission;
 pub mod catalog;
+pub mod detected;
 pub mod log;
 pub mod metric;
 pub mod request;
