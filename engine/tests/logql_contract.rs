@@ -28,16 +28,70 @@ struct Entry {
 }
 
 const ENTRIES: [Entry; 10] = [
-    entry("a1", 10, ("api", "prod"), &[("detected_level", "info")], "level=info method=GET path=/a status=200 dur=120ms size=1KB user=ann"),
-    entry("a2", 20, ("api", "prod"), &[("detected_level", "error")], "level=error method=POST path=/b status=500 dur=2.5s size=20KB user=bob msg=\"db timeout\""),
-    entry("a3", 30, ("api", "prod"), &[("detected_level", "info")], "level=info method=GET path=/a status=200 dur=80ms size=2KB user=ann"),
-    entry("a4", 40, ("api", "prod"), &[("detected_level", "warn")], "level=warn method=PUT path=/c status=404 dur=300ms size=512B user=cid"),
-    entry("w1", 15, ("web", "prod"), &[("detected_level", "info")], r#"{"level":"info","req":{"method":"GET","path":"/x"},"code":200,"ms":12.5,"tags":["a","b"]}"#),
-    entry("w2", 25, ("web", "prod"), &[("detected_level", "error")], r#"{"level":"error","req":{"method":"POST","path":"/y"},"code":503,"ms":250,"err":{"kind":"Timeout","ip":"10.1.2.3"}}"#),
+    entry(
+        "a1",
+        10,
+        ("api", "prod"),
+        &[("detected_level", "info")],
+        "level=info method=GET path=/a status=200 dur=120ms size=1KB user=ann",
+    ),
+    entry(
+        "a2",
+        20,
+        ("api", "prod"),
+        &[("detected_level", "error")],
+        "level=error method=POST path=/b status=500 dur=2.5s size=20KB user=bob msg=\"db timeout\"",
+    ),
+    entry(
+        "a3",
+        30,
+        ("api", "prod"),
+        &[("detected_level", "info")],
+        "level=info method=GET path=/a status=200 dur=80ms size=2KB user=ann",
+    ),
+    entry(
+        "a4",
+        40,
+        ("api", "prod"),
+        &[("detected_level", "warn")],
+        "level=warn method=PUT path=/c status=404 dur=300ms size=512B user=cid",
+    ),
+    entry(
+        "w1",
+        15,
+        ("web", "prod"),
+        &[("detected_level", "info")],
+        r#"{"level":"info","req":{"method":"GET","path":"/x"},"code":200,"ms":12.5,"tags":["a","b"]}"#,
+    ),
+    entry(
+        "w2",
+        25,
+        ("web", "prod"),
+        &[("detected_level", "error")],
+        r#"{"level":"error","req":{"method":"POST","path":"/y"},"code":503,"ms":250,"err":{"kind":"Timeout","ip":"10.1.2.3"}}"#,
+    ),
     entry("w3", 35, ("web", "prod"), &[("detected_level", "unknown")], "not json at all"),
-    entry("d1", 12, ("db", "dev"), &[("bytes", "100"), ("detected_level", "unknown"), ("trace_id", "t1")], "slow query took 900ms on host 192.168.7.9"),
-    entry("d2", 22, ("db", "dev"), &[("bytes", "300"), ("detected_level", "unknown"), ("trace_id", "t2")], "checkpoint complete"),
-    entry("d3", 32, ("db", "dev"), &[("detected_level", "unknown"), ("trace_id", "t1")], "\x1b[31mpanic\x1b[0m: bad thing"),
+    entry(
+        "d1",
+        12,
+        ("db", "dev"),
+        &[("bytes", "100"), ("detected_level", "unknown"), ("trace_id", "t1")],
+        "slow query took 900ms on host 192.168.7.9",
+    ),
+    entry(
+        "d2",
+        22,
+        ("db", "dev"),
+        &[("bytes", "300"), ("detected_level", "unknown"), ("trace_id", "t2")],
+        "checkpoint complete",
+    ),
+    entry(
+        "d3",
+        32,
+        ("db", "dev"),
+        &[("detected_level", "unknown"), ("trace_id", "t1")],
+        "\x1b[31mpanic\x1b[0m: bad thing",
+    ),
 ];
 
 const fn entry(
@@ -159,7 +213,8 @@ fn check_log(engine: &Engine, query: &str, answer: &str) -> Result<(), String> {
         return Err(format!("entries {got_ids:?}"));
     }
     // A label that the answer names for one entry is absent where it is not named.
-    let named: BTreeSet<&String> = wants.iter().filter_map(|want| want.labels.as_ref()).flat_map(|l| l.keys()).collect();
+    let named: BTreeSet<&String> =
+        wants.iter().filter_map(|want| want.labels.as_ref()).flat_map(|l| l.keys()).collect();
     for (want, (_, line, labels)) in wants.iter().zip(&got) {
         if let Some(wanted) = &want.labels {
             for name in &named {
@@ -209,7 +264,11 @@ fn check_instant(engine: &Engine, query: &str, answer: &str) -> Result<(), Strin
     let Data::Vector { matrix, .. } = data else { return Err(format!("{data:?}")) };
     let got: Vec<Row> = matrix.series.iter().map(|s| (shown(s, query), vec![(60, s.column.get(0).unwrap())])).collect();
     if answer.starts_with("any two") {
-        return if got.len() == 2 && got.iter().all(|row| row.1 == [(60, 1.0)]) { Ok(()) } else { Err(format!("{got:?}")) };
+        return if got.len() == 2 && got.iter().all(|row| row.1 == [(60, 1.0)]) {
+            Ok(())
+        } else {
+            Err(format!("{got:?}"))
+        };
     }
     let want = match answer {
         "(empty vector)" => Vec::new(),

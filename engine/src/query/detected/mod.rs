@@ -246,9 +246,7 @@ fn visit_fields(
             let entry = Entry { timestamp_ns: line.timestamp_ns, line: &line.line, metadata: &[] };
             let (parser, found) = match parse(&json, &context, &entry, &mut json_scratch) {
                 Some(found) => (Parser::Json, found),
-                None => {
-                    (Parser::Logfmt, parse(&logfmt, &context, &entry, &mut logfmt_scratch).unwrap_or_default())
-                }
+                None => (Parser::Logfmt, parse(&logfmt, &context, &entry, &mut logfmt_scratch).unwrap_or_default()),
             };
             let paths = if parser == Parser::Json { json_path::paths(&line.line) } else { HashMap::new() };
             let by_query = extra.map(|extra| extra.parsed.as_slice()).unwrap_or_default();
