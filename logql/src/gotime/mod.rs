@@ -124,15 +124,15 @@ impl GoTime {
         Self { timestamp: Timestamp::constant(-62_135_596_800, 0), zone: Zone::Utc }
     }
 
-    /// `ns` since the epoch, in the machine's zone.
-    pub fn from_unix_ns(ns: i64) -> Self {
+    /// `ns` since the epoch.
+    pub fn from_unix_ns(ns: i64, zone: Zone) -> Self {
         // An i64 of ns spans 1677 to 2262, well inside a Timestamp.
-        Self::new(Timestamp::from_nanosecond(i128::from(ns)).unwrap_or_default(), Zone::local())
+        Self::new(Timestamp::from_nanosecond(i128::from(ns)).unwrap_or_default(), zone)
     }
 
-    /// `seconds` since the epoch, in the machine's zone. `None`: beyond the year 9999.
-    pub fn from_unix_s(seconds: i64) -> Option<Self> {
-        Some(Self::new(Timestamp::from_second(seconds).ok()?, Zone::local()))
+    /// `seconds` since the epoch. `None`: beyond the year 9999.
+    pub fn from_unix_s(seconds: i64, zone: Zone) -> Option<Self> {
+        Some(Self::new(Timestamp::from_second(seconds).ok()?, zone))
     }
 
     /// The instant at which a clock in `zone` shows `civil`. `None`: beyond the year 9999.

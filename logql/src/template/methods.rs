@@ -52,7 +52,7 @@ static TIME: &[Function] = &[
         Ok(Value::Bool(is_dst))
     }),
     function("UTC", &[], |call| Ok(Value::from(call.time(0).in_zone(Zone::Utc)))),
-    function("Local", &[], |call| Ok(Value::from(call.time(0).in_zone(Zone::local())))),
+    function("Local", &[], |call| Ok(Value::from(call.time(0).in_zone(call.data().zone())))),
     function("String", &[], |call| Ok(Value::from(call.time(0).to_string()))),
     function("Format", &[Param::Str], |call| {
         let mut out = String::new();

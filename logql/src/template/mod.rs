@@ -49,7 +49,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 
-use crate::gotime::{GoTime, Zone};
+use crate::gotime::Zone;
 use crate::re2::{self, NamedRegex};
 
 pub use exec::{DEPTH_MAX, STEPS_MAX};
@@ -93,8 +93,13 @@ pub trait Lookup {
     }
 
     /// `now`; tests have another.
-    fn now(&self) -> GoTime {
-        GoTime::new(jiff::Timestamp::now(), Zone::local())
+    fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::now()
+    }
+
+    /// The zone in which times are shown and read unless they say otherwise; the machine's.
+    fn zone(&self) -> Zone {
+        Zone::local()
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Source: Go, package fmt: `Sprint`, `Sprintln`, `Sprintf`, their verbs, flags and complaints (`%!d(string=x)`).
 
+use std::borrow::Cow;
 use std::io::Write as _;
 
 use super::functions::{CallError, STRING_BYTES_MAX};
@@ -239,9 +240,9 @@ fn directive<'f>(out: &mut Vec<u8>, mut rest: &'f [u8], cursor: &mut Cursor<'_, 
         rest = cursor.index(after);
         if let Some(after) = rest.strip_prefix(b"*") {
             rest = after;
-            match cursor.int() {
-                Some(precision) => printer.precision = usize::try_from(precision).ok(),
-                None => printer.out.extend_from_slice(b"%!(BADPREC)"),
+            printer.precision = cursor.int().and_then(|precision| usize::try_from(precision).ok());
+            if printer.precision.is_none() {
+                printer.out.extend_from_slice(b"%!(BADPREC)");
             }
             cursor.after_index = false;
         } else {
@@ -316,8 +317,10 @@ impl<'o> Printer<'o> {
 
     fn value(&mut self, value: &Value<'_>, verb: char) {
         if verb == 'T' {
-            let name = if matches!(value, Value::Nil) { "<nil>" } else { value.type_name() };
-            return self.text(name.as_bytes());
+            return match value {
+                Value::Nil => self.pad(b"<nil>"),
+                value => self.text(value.type_name().as_bytes()),
+            };
         }
         if matches!(verb, 'v' | 's' | 'x' | 'X' | 'q')
             && !self.go_syntax
@@ -365,7 +368,7 @@ impl<'o> Printer<'o> {
                     if idx > 0 {
                         self.out.extend_from_slice(separator.as_bytes());
                     }
-                    self.string(key, verb, value);
+                    self.string(key, verb, &Value::Str(Cow::Borrowed(key)));
                     self.out.push(b':');
                     self.element(element, verb);
                 }
@@ -390,7 +393,15 @@ impl<'o> Printer<'o> {
 
     fn bad_verb(&mut self, value: &Value<'_>, verb: char) {
         let _ = write!(self.out, "%!{verb}(");
-        write_typed(self.out, value);
+        if !matches!(value, Value::Nil) {
+            let _ = write!(self.out, "{}=", value.type_name());
+        }
+        // Flags and width hold for the complaint, too.
+        match value {
+            Value::Nil => self.out.extend_from_slice(b"<nil>"),
+            Value::Time(time) => self.pad(time.to_string().as_bytes()),
+            value => self.value(value, 'v'),
+        }
         self.out.push(b')');
     }
 
@@ -465,7 +476,7 @@ impl<'o> Printer<'o> {
             }
             let _ = if upper { write!(shown, "{byte:02X}") } else { write!(shown, "{byte:02x}") };
         }
-        self.pad_without_zeros(&shown);
+        self.pad(&shown);
     }
 
     fn integer(&mut self, int: i64, verb: char, value: &Value<'_>) {
@@ -475,7 +486,7 @@ impl<'o> Printer<'o> {
             'v' | 'd' => (magnitude.to_string(), ""),
             'b' => (format!("{magnitude:b}"), if self.sharp { "0b" } else { "" }),
             'o' => (format!("{magnitude:o}"), if self.sharp { "0" } else { "" }),
-            'O' => (format!("{magnitude:o}"), "0o"),
+            'O' => (format!("{magnitude:o}"), if self.sharp { "0o0" } else { "0o" }),
             'x' => (format!("{magnitude:x}"), if self.sharp { "0x" } else { "" }),
             'X' => (format!("{magnitude:X}"), if self.sharp { "0X" } else { "" }),
             'c' => return self.pad(to_char(int).encode_utf8(&mut [0; 4]).as_bytes()),
@@ -504,7 +515,8 @@ impl<'o> Printer<'o> {
             _ => 0,
         };
         // An octal number that starts with a zero anyway needs no other.
-        let prefix = if prefix == "0" && (zeros > 0 || digits.starts_with('0')) { "" } else { prefix };
+        let has_zero = zeros > 0 || digits.starts_with('0');
+        let prefix = if has_zero { prefix.strip_suffix('0').unwrap_or(prefix) } else { prefix };
         let text = [sign, prefix, &"0".repeat(zeros), &digits].concat();
         self.pad_without_zeros(text.as_bytes());
     }
@@ -520,6 +532,25 @@ impl<'o> Printer<'o> {
         };
         let text = format!("'{inner}'");
         self.pad(&if self.plus { to_ascii(&text).into_bytes() } else { text.into_bytes() });
+    }
+
+    /// `%#g`: always a point, and trailing zeros up to the precision.
+    fn with_point(&self, digits: &str, verb: char) -> String {
+        let (mantissa, exponent) = digits.split_at(exponent_at(digits, verb));
+        let mut missing = match verb {
+            'v' | 'g' | 'G' | 'x' | 'X' => self.precision.unwrap_or(6),
+            _ => 0,
+        };
+        let significant = mantissa.replace('.', "");
+        missing = missing.saturating_sub(significant.trim_start_matches('0').len());
+        let mut out = mantissa.to_owned();
+        if !mantissa.contains('.') {
+            missing = missing.saturating_sub(usize::from(mantissa == "0"));
+            out.push('.');
+        }
+        out.extend(std::iter::repeat_n('0', missing));
+        out.push_str(exponent);
+        out
     }
 
     fn float(&mut self, float: f64, verb: char, value: &Value<'_>) {
@@ -541,10 +572,12 @@ impl<'o> Printer<'o> {
             'e' => exponential(magnitude, self.precision.unwrap_or(6)),
             'E' => exponential(magnitude, self.precision.unwrap_or(6)).to_uppercase(),
             'f' | 'F' => fixed(magnitude, self.precision.unwrap_or(6)),
-            'x' => hexadecimal(magnitude),
-            'X' => hexadecimal(magnitude).to_uppercase(),
+            'x' => hexadecimal(magnitude, self.precision),
+            'X' => hexadecimal(magnitude, self.precision).to_uppercase(),
+            'b' => binary_exponent(magnitude),
             _ => return self.bad_verb(value, verb),
         };
+        let digits = if self.sharp && verb != 'b' { self.with_point(&digits, verb) } else { digits };
         let sign = match float.is_sign_negative() {
             true => "-",
             false if self.plus => "+",
@@ -561,6 +594,12 @@ impl<'o> Printer<'o> {
         }
         self.pad_without_zeros([sign, &digits].concat().as_bytes());
     }
+}
+
+/// Where the exponent starts.
+fn exponent_at(digits: &str, verb: char) -> usize {
+    let is_exponent = |c: char| matches!(c, 'p' | 'P') || matches!(c, 'e' | 'E') && !matches!(verb, 'x' | 'X');
+    digits.find(is_exponent).unwrap_or(digits.len())
 }
 
 fn to_char(code: i64) -> char {
@@ -640,23 +679,54 @@ fn general(value: f64, precision: Option<usize>) -> String {
     fixed(value, (digits as i32 - point).max(0) as usize)
 }
 
-/// `%x`: shortest hexadecimal mantissa, binary exponent.
-fn hexadecimal(value: f64) -> String {
-    if value == 0.0 {
-        return "0x0p+00".to_owned();
-    }
+/// Mantissa with its leading bit as an integer, and the exponent that goes with it: `mantissa * 2^(exponent - 52)`.
+fn mantissa(value: f64) -> (u64, i32) {
     let bits = value.to_bits();
-    let (mut exponent, mut fraction) = ((bits >> 52) as i32 - 1023, bits & ((1 << 52) - 1));
-    if exponent == -1023 {
-        // Subnormal: shift until the leading bit is out.
-        let shift = fraction.leading_zeros() - 11;
-        fraction = (fraction << shift) & ((1 << 52) - 1);
-        exponent = -1022 - shift as i32;
+    let fraction = bits & ((1 << 52) - 1);
+    match (bits >> 52) as i32 {
+        0 => (fraction, -1022),
+        biased => (fraction | 1 << 52, biased - 1023),
     }
-    let digits = format!("{fraction:013x}");
-    let digits = digits.trim_end_matches('0');
+}
+
+/// `%b`: `6755399441055744p-52`.
+fn binary_exponent(value: f64) -> String {
+    let (mantissa, exponent) = mantissa(value);
+    format!("{mantissa}p{:+}", exponent - 52)
+}
+
+/// `%x`: hexadecimal mantissa, as short as possible or with `precision` digits, and a binary exponent.
+fn hexadecimal(value: f64, precision: Option<usize>) -> String {
+    let (mut mantissa, mut exponent) = mantissa(value);
+    if mantissa == 0 {
+        exponent = 0;
+    } else {
+        // The leading bit of a subnormal goes to its place.
+        let shift = mantissa.leading_zeros() - 11;
+        mantissa <<= shift;
+        exponent -= shift as i32;
+    }
+    let shown = precision.unwrap_or(13).min(13);
+    let dropped = 4 * (13 - shown as u32);
+    if dropped > 0 {
+        // To nearest, ties to even.
+        let (half, rest) = (1 << (dropped - 1), mantissa & ((1 << dropped) - 1));
+        mantissa >>= dropped;
+        mantissa += u64::from(rest > half || rest == half && mantissa & 1 == 1);
+        mantissa <<= dropped;
+        if mantissa >> 53 != 0 {
+            mantissa >>= 1;
+            exponent += 1;
+        }
+    }
+    let digits = format!("{:013x}", mantissa & ((1 << 52) - 1));
+    let digits = match precision {
+        None => digits.trim_end_matches('0').to_owned(),
+        Some(precision) => digits[..shown].to_owned() + &"0".repeat(precision.saturating_sub(13)),
+    };
     let point = if digits.is_empty() { "" } else { "." };
-    format!("0x1{point}{digits}p{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("0x{}{point}{digits}p{sign}{:02}", mantissa >> 52, exponent.abs())
 }
 
 const _: () = assert!(STRING_BYTES_MAX > NUMBER_MAX as usize, "one padded value always fits");

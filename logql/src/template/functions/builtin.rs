@@ -16,7 +16,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function { name: "call", params: &[Param::Raw], variadic: Some(Param::Raw), pattern: None, body: Body::CallValue },
     function("not", &[Param::Raw], |call| Ok(Value::Bool(!call.args[0].is_true()))),
     function("len", &[Param::Raw], |call| match &call.args[0] {
-        Value::Nil => Err("reflect: call of reflect.Value.Type on zero Value".into()),
+        Value::Nil => Err("len of nil pointer".into()),
         value => match value.len() {
             Some(len) => Ok(Value::int(len as i64)),
             None => Err(format!("len of type {}", value.type_name()).into()),

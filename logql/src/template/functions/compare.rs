@@ -5,7 +5,7 @@
 use std::cmp::Ordering;
 
 use super::{Call, CallError, Function, Param, function, variadic};
-use crate::template::print::sprint;
+use crate::template::print::{sprint, sprintf};
 use crate::template::value::{IntKind, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -73,11 +73,11 @@ fn equal(a: &Value<'_>, b: &Value<'_>) -> Result<bool, CallError> {
         (Value::Nil, _) | (_, Value::Nil) => Ok(false),
         (Value::Time(a), Value::Time(b)) => Ok(a.timestamp() == b.timestamp() && a.offset_s() == b.offset_s()),
         (Value::List(_), Value::List(_)) | (Value::Map(_) | Value::Data(_), Value::Map(_) | Value::Data(_)) => {
-            let shown = sprint(std::slice::from_ref(b))?;
+            let shown = sprintf(b"%s", std::slice::from_ref(b))?;
             Err(format!("non-comparable type {}: {}", String::from_utf8_lossy(&shown), b.type_name()).into())
         }
         _ if kind(a) == kind(b) => {
-            let (shown_a, shown_b) = (sprint(std::slice::from_ref(a))?, sprint(std::slice::from_ref(b))?);
+            let (shown_a, shown_b) = (sprintf(b"%s", std::slice::from_ref(a))?, sprint(std::slice::from_ref(b))?);
             let (shown_a, shown_b) = (String::from_utf8_lossy(&shown_a), String::from_utf8_lossy(&shown_b));
             let (type_a, type_b) = (a.type_name(), b.type_name());
             Err(format!("non-comparable types {shown_a}: {type_a}, {type_b}: {shown_b}").into())

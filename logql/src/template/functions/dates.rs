@@ -11,22 +11,29 @@ const S: Param = Param::Str;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     function("__line__", &[], |call| Ok(Value::bytes(call.data.line()))),
-    function("__timestamp__", &[], |call| Ok(Value::from(GoTime::from_unix_ns(call.data.timestamp_ns())))),
-    function("now", &[], |call| Ok(Value::from(call.data.now()))),
+    function("__timestamp__", &[], |call| {
+        Ok(Value::from(GoTime::from_unix_ns(call.data.timestamp_ns(), call.data.zone())))
+    }),
+    function("now", &[], |call| Ok(Value::from(GoTime::new(call.data.now(), call.data.zone())))),
     function("date", &[S, Param::Any], |call| {
         let time = match &call.args[1] {
-            Value::Time(time) => time.in_zone(Zone::local()),
-            Value::Int(IntKind::Int | IntKind::Int64, seconds) => GoTime::from_unix_s(*seconds).ok_or(BEYOND)?,
+            Value::Time(time) => time.in_zone(call.data.zone()),
+            Value::Int(IntKind::Int | IntKind::Int64, seconds) => {
+                GoTime::from_unix_s(*seconds, call.data.zone()).ok_or(BEYOND)?
+            }
             // Anything else, also a string, means now.
-            _ => call.data.now().in_zone(Zone::local()),
+            _ => GoTime::new(call.data.now(), call.data.zone()),
         };
         let mut out = String::new();
         Layout::new(&String::from_utf8_lossy(call.str(0))).format_to(&time, &mut out);
         Ok(Value::from(out))
     }),
-    function("toDate", &[S, S], |call| Ok(parsed(call.str(0), call.str(1), &Zone::local()))),
+    function("toDate", &[S, S], |call| Ok(parsed(call.str(0), call.str(1), &call.data.zone()))),
     function("toDateInZone", &[S, S, S], |call| {
-        let zone = Zone::load(&String::from_utf8_lossy(call.str(1))).unwrap_or(Zone::Utc);
+        let zone = match call.str(1) {
+            b"Local" => call.data.zone(),
+            name => Zone::load(&String::from_utf8_lossy(name)).unwrap_or(Zone::Utc),
+        };
         Ok(parsed(call.str(0), call.str(2), &zone))
     }),
     function("unixEpoch", &[Param::Time], |call| Ok(epoch(call, 1_000_000_000))),
@@ -53,10 +60,11 @@ fn epoch<'a>(call: &Call<'a>, unit_ns: i128) -> Value<'a> {
 fn unix_to_time<'a>(call: &mut Call<'a>) -> Result<Value<'a>, CallError> {
     let text = String::from_utf8_lossy(call.str(0));
     let number = parse_int(&text).map_err(|error| format!("unable to parse time '{text}': {error}"))?;
-    let ns = |factor: i64| number.checked_mul(factor).map(GoTime::from_unix_ns);
+    let zone = call.data.zone();
+    let ns = |factor: i64| number.checked_mul(factor).map(|ns| GoTime::from_unix_ns(ns, zone.clone()));
     let time = match text.len() {
-        5 => number.checked_mul(86_400).and_then(GoTime::from_unix_s),
-        10 => GoTime::from_unix_s(number),
+        5 => number.checked_mul(86_400).and_then(|seconds| GoTime::from_unix_s(seconds, zone)),
+        10 => GoTime::from_unix_s(number, zone),
         13 => ns(1_000_000),
         16 => ns(1_000),
         19 => ns(1),

@@ -76,8 +76,41 @@ fn extreme(call: &Call<'_>, is_better: fn(f64, f64) -> bool) -> f64 {
 
 /// Rounds to `digits` decimals; fractions from `on` on go up.
 fn round(value: f64, digits: i64, on: f64) -> f64 {
-    let power = 10.0_f64.powf(digits as f64);
+    let power = power_of_ten(digits);
     let scaled = power * value;
     let rounded = if scaled.fract() >= on { scaled.ceil() } else { scaled.floor() };
     rounded / power
+}
+
+/// By repeated squaring of the mantissa, as Go's `math.Pow` does it: exact up to 10^22, and beyond with Go's errors.
+fn power_of_ten(exponent: i64) -> f64 {
+    // 10 = 0.625 * 2^4
+    let (mut base, mut base_shift) = (0.625_f64, 4_i64);
+    let (mut mantissa, mut shift) = (1.0_f64, 0_i64);
+    let mut rest = exponent.unsigned_abs();
+    while rest != 0 {
+        if base_shift > 1 << 12 {
+            shift += base_shift;
+            break;
+        }
+        if rest & 1 == 1 {
+            mantissa *= base;
+            shift += base_shift;
+        }
+        base *= base;
+        base_shift *= 2;
+        if base < 0.5 {
+            base += base;
+            base_shift -= 1;
+        }
+        rest >>= 1;
+    }
+    if exponent < 0 {
+        mantissa = 1.0 / mantissa;
+        shift = -shift;
+    }
+    // Three steps keep each factor within the range of f64.
+    let shift = shift.clamp(-3_000, 3_000) as i32;
+    let third = shift / 3;
+    mantissa * 2.0_f64.powi(third) * 2.0_f64.powi(third) * 2.0_f64.powi(shift - 2 * third)
 }
