@@ -1,6 +1,7 @@
 //! The log store. Four rooms, one direction: `http -> ingest -> storage <- query <- http`.
 
 pub mod http;
+pub mod ingest;
 pub mod model;
 pub mod query;
 pub mod server;

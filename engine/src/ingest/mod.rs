@@ -1,0 +1,3 @@
+//! What comes in: decode, validate, complete (service name, level), and hand over to storage.
+
+pub mod level;
