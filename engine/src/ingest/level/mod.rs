@@ -38,16 +38,8 @@ pub enum Level {
 
 impl Level {
     /// All of them; `ALL[level as usize] == level`.
-    pub const ALL: [Self; 8] = [
-        Self::Trace,
-        Self::Debug,
-        Self::Info,
-        Self::Warn,
-        Self::Error,
-        Self::Critical,
-        Self::Fatal,
-        Self::Unknown,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::Trace, Self::Debug, Self::Info, Self::Warn, Self::Error, Self::Critical, Self::Fatal, Self::Unknown];
 
     /// The value of `detected_level`.
     pub const fn as_str(self) -> &'static str {
@@ -157,8 +149,26 @@ mod tests {
         check("ERROR then INFO", "error");
         check("a long line whose only level, far from its start, is its very last word: error", "error");
         for line in [
-            "", " ", "no keyword", "information", "errors plural", "misc:error", "<error>", "error.", "'error'", "an_error", "x-error",
-            "error-x", "dbg short", "inf short", "wrn short", "trc short", "notice", "panic: oh no", "E0115 10:00:00 klog", "<3>kernel err|",
+            "",
+            " ",
+            "no keyword",
+            "information",
+            "errors plural",
+            "misc:error",
+            "<error>",
+            "error.",
+            "'error'",
+            "an_error",
+            "x-error",
+            "error-x",
+            "dbg short",
+            "inf short",
+            "wrn short",
+            "trc short",
+            "notice",
+            "panic: oh no",
+            "E0115 10:00:00 klog",
+            "<3>kernel err|",
         ] {
             check(line, "unknown");
         }

@@ -11,7 +11,8 @@ pub struct LevelNames {
 impl LevelNames {
     /// Prepares `names`; empty ones are left out.
     pub fn new(names: &[String]) -> Self {
-        let names: Vec<Box<[u8]>> = names.iter().filter(|name| !name.is_empty()).map(|name| name.as_bytes().into()).collect();
+        let names: Vec<Box<[u8]>> =
+            names.iter().filter(|name| !name.is_empty()).map(|name| name.as_bytes().into()).collect();
         let mut last = [false; 256];
         for byte in names.iter().filter_map(|name| name.last()) {
             last[usize::from(byte.to_ascii_lowercase())] = true;

@@ -91,7 +91,9 @@ fn bounded_word(line: &[u8], at: usize) -> Option<Level> {
 /// The level word that `text` starts with, its right bound included.
 fn word(text: &[u8]) -> Option<Level> {
     let (word, level) = WORDS.iter().find(|(word, _)| {
-        text.len() >= word.len() && text[..word.len()].eq_ignore_ascii_case(word) && is_right_bound(text.get(word.len()))
+        text.len() >= word.len()
+            && text[..word.len()].eq_ignore_ascii_case(word)
+            && is_right_bound(text.get(word.len()))
     })?;
     debug_assert!(word.len() >= WORD_BYTES_MIN);
     Some(*level)
