@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use axum::Router;
 use axum::extract::Request;
 use http::Uri;
 use http::uri::PathAndQuery;
@@ -27,8 +26,9 @@ use tracing::{error, info, warn};
 
 use crate::http::app::{App, Lifecycle, LogLevelSwitch, SetLogLevel};
 use crate::http::metrics::RequestMetrics;
-use crate::http::routes;
 use crate::http::tenancy::Tenancy;
+use crate::http::{push, routes};
+use crate::ingest::{IngestOptions, Ingester};
 use crate::query::Engine;
 use crate::storage::{self, StorageOptions, Store, SyncMode};
 
@@ -102,10 +102,13 @@ impl Server {
         let limits = Arc::new(ArcSwap::from_pointee(load_limits(&config)?));
         let store = open_store(&data_dir, storage_options(&config.logstack.storage)).await?;
         let engine = Engine::new(store.clone(), &config.logstack.query, config.querier.max_concurrent);
+        let ingester = Ingester::new(store.clone(), limits.clone(), IngestOptions::new(&config));
+        let push = push::routes(ingester.clone(), Tenancy::new(&config));
         let app = Arc::new(App {
             tenancy: Tenancy::new(&config),
             limits: limits.clone(),
             engine: Arc::new(engine),
+            ingester,
             store,
             metrics: RequestMetrics::default(),
             lifecycle: Arc::<Lifecycle>::default(),
@@ -113,7 +116,7 @@ impl Server {
             started: Instant::now(),
             config: config.clone(),
         });
-        let router = routes(app.clone(), Router::new());
+        let router = routes(app.clone(), push);
         let listener = TcpListener::bind(listen).await.map_err(|source| Error::Listen { address: listen, source })?;
         let address = listener.local_addr().unwrap_or(listen);
         let (stop, stopped) = watch::channel(false);

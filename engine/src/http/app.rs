@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use super::metrics::RequestMetrics;
 use super::params::Params;
 use super::tenancy::{self, Tenancy};
+use crate::ingest::Ingester;
 use crate::query::{self, Caller, Control, Engine, admission};
 use crate::storage::Store;
 
@@ -32,6 +33,8 @@ pub struct App {
     pub tenancy: Tenancy,
     /// Answers queries.
     pub engine: Arc<Engine>,
+    /// Takes pushes.
+    pub ingester: Arc<Ingester>,
     /// Holds the data.
     pub store: Arc<Store>,
     /// Counts requests.

@@ -145,7 +145,9 @@ pub async fn expose(State(app): State<Arc<App>>) -> Response {
     write_store(&app, &mut text);
     write_process(&app, &mut text);
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    ([(header::CONTENT_TYPE, kind)], text.finish()).into_response()
+    let mut body = text.finish();
+    app.ingester.metrics().render(&mut body);
+    ([(header::CONTENT_TYPE, kind)], body).into_response()
 }
 
 fn write_requests(metrics: &RequestMetrics, text: &mut TextWriter) {

@@ -5,12 +5,14 @@
 //! | [`tenancy`] | `X-Scope-OrgID` to tenants |
 //! | [`app`] | what routes share; what every read starts with |
 //! | [`params`], [`json`], [`encode`], [`respond`] | parameters in, answers out |
+//! | [`push`], [`otlp`], [`body`] | what writes |
 //! | [`query`], [`labels`], [`index`], [`detected`], [`legacy`] | reads |
 //! | [`ops`], [`metrics`] | what people, kubelets and Prometheus ask |
 //!
 //! [`routes`] is the list of routes.
 
 pub mod app;
+pub mod body;
 pub mod detected;
 pub mod encode;
 pub mod index;
@@ -19,7 +21,9 @@ pub mod labels;
 pub mod legacy;
 pub mod metrics;
 pub mod ops;
+pub mod otlp;
 pub mod params;
+pub mod push;
 pub mod query;
 pub mod respond;
 pub mod tenancy;
