@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use logstack_config::ByteSize;
-use logstack_logql::gotime::GoTime;
+use logstack_logql::gotime::{GoTime, Zone};
 use logstack_logql::quote::Quoted;
 
 use super::metrics::Reason;
@@ -25,7 +25,7 @@ pub const NO_LABELS: &str = "error at least one label pair is required per strea
 
 /// RFC 3339 to the second, UTC.
 pub fn rfc3339(ns: i64) -> String {
-    GoTime::from_unix_ns(ns).format("2006-01-02T15:04:05Z07:00")
+    GoTime::from_unix_ns(ns, Zone::Utc).format("2006-01-02T15:04:05Z07:00")
 }
 
 /// Why one entry is refused. Displays need the stream's text, so they are made by [`EntryRefusal::text`].
@@ -265,7 +265,7 @@ impl Wrapped {
     pub fn add(&mut self, timestamp_ns: i64, reason: impl FnOnce() -> String) {
         self.count += 1;
         if self.count <= WRAPPED_LINES_MAX {
-            let time = GoTime::from_unix_ns(timestamp_ns).format("2006-01-02 15:04:05.999999999 -0700 MST");
+            let time = GoTime::from_unix_ns(timestamp_ns, Zone::Utc).format("2006-01-02 15:04:05.999999999 -0700 MST");
             // Writing to a String cannot fail.
             let _ = writeln!(self.lines, "entry with timestamp {time} ignored, reason: '{}',", reason());
         }

@@ -7,6 +7,7 @@ use std::io::Write as _;
 
 use client::{Engine, Reply};
 use encode::{KeyValue, Record, any_string, otlp, push};
+use logstack_logql::gotime::{GoTime, Zone};
 use serde_json::{Value, json};
 
 const NS_PER_S: i64 = 1_000_000_000;
@@ -274,7 +275,7 @@ async fn streams_have_windows_rates_and_a_number() {
 
     let old = now - 3700 * NS_PER_S;
     let reply = send(a(), json!([[old.to_string(), "old"], [now.to_string(), "second"]])).await;
-    let utc = |ns: i64, layout: &str| logstack_logql::gotime::GoTime::from_unix_ns(ns).format(layout);
+    let utc = |ns: i64, layout: &str| GoTime::from_unix_ns(ns, Zone::Utc).format(layout);
     let rfc3339 = |ns| utc(ns, "2006-01-02T15:04:05Z07:00");
     let text = format!(
         "entry with timestamp {} +0000 UTC ignored, reason: 'entry too far behind, entry timestamp is: {}, oldest acceptable timestamp is: {}',\nuser 'fake', total ignored: 1 out of 2 for stream: {STREAM}\n",
