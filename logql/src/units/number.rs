@@ -182,7 +182,7 @@ pub fn parse_atoi(text: &str) -> Result<i64, Error> {
 }
 
 fn parse_signed(function: &'static str, text: &str) -> Result<i64, Error> {
-    text.parse::<i64>().map_err(|error| fault(function, text, kind(&error)))
+    text.parse::<i64>().map_err(|error| fault(function, text, kind(&error, text)))
 }
 
 /// `strconv.ParseUint(text, 10, 64)`.
@@ -193,14 +193,20 @@ pub fn parse_uint(text: &str) -> Result<u64, Error> {
     if text.starts_with('+') {
         return Err(fault("ParseUint", text, NumberFault::Syntax));
     }
-    text.parse::<u64>().map_err(|error| fault("ParseUint", text, kind(&error)))
+    text.parse::<u64>().map_err(|error| fault("ParseUint", text, kind(&error, text)))
 }
 
-fn kind(error: &std::num::ParseIntError) -> NumberFault {
-    match error.kind() {
-        std::num::IntErrorKind::PosOverflow | std::num::IntErrorKind::NegOverflow => NumberFault::Range,
-        _ => NumberFault::Syntax,
+fn kind(error: &std::num::ParseIntError, text: &str) -> NumberFault {
+    use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+
+    if !matches!(error.kind(), PosOverflow | NegOverflow) {
+        return NumberFault::Syntax;
     }
+    // Go meets a bad character before it notices that the digits in front of it are too many for an i64.
+    let (_, digits) = unsigned(text);
+    let number = &digits[..digits.bytes().take_while(u8::is_ascii_digit).count()];
+    let is_bad = number.len() < digits.len() && number.parse::<u64>().is_ok();
+    if is_bad { NumberFault::Syntax } else { NumberFault::Range }
 }
 
 /// `strconv.ParseInt(text, 0, 64)`: prefixes `0x`, `0b`, `0o` and `0` choose the base, underscores may separate
@@ -226,7 +232,8 @@ pub fn parse_int_any_base(text: &str) -> Result<i64, Error> {
     if digits.is_empty() || digits.starts_with(['+', '-']) {
         return Err(syntax());
     }
-    let magnitude = u64::from_str_radix(&digits, base).map_err(|error| fault("ParseInt", text, kind(&error)))?;
+    let magnitude =
+        u64::from_str_radix(&digits, base).map_err(|error| fault("ParseInt", text, kind(&error, &digits)))?;
     let value = if negative { 0_i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() };
     value.ok_or_else(|| fault("ParseInt", text, NumberFault::Range))
 }
@@ -241,14 +248,42 @@ pub fn format_float(value: f64) -> String {
     if !value.is_finite() {
         return super::SampleValue(value).to_string();
     }
-    let scientific = format!("{value:e}");
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let scientific = halfway_digits(value).unwrap_or_else(|| format!("{value:e}"));
+    let (mantissa, exponent) = split_scientific(&scientific);
     if (-4..EXPONENT_FROM).contains(&exponent) {
-        return value.to_string();
+        return super::SampleValue(value).to_string();
     }
     let sign = if exponent < 0 { '-' } else { '+' };
     format!("{mantissa}e{sign}{:02}", exponent.abs())
+}
+
+/// `1.5e-7` as mantissa and exponent.
+pub(super) fn split_scientific(text: &str) -> (&str, i32) {
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
+    (mantissa, exponent.parse().unwrap_or(0))
+}
+
+/// The shortest digits of a value that lies exactly between two of the shortest texts, where those of Rust differ:
+/// Rust takes the larger, Go the even one. `None`: Rust's are right. The text is as of `{:e}`.
+pub(super) fn halfway_digits(value: f64) -> Option<String> {
+    // Only a value of at most 18 digits can be halfway between two of 17, and 5^26 has 19.
+    if (value * f64::from(1 << 25)).fract() != 0.0 || value.abs() < 1e-8 {
+        return None;
+    }
+    let up = format!("{value:e}");
+    let (mantissa, exponent) = split_scientific(&up);
+    let digits = mantissa.bytes().filter(u8::is_ascii_digit).count();
+    // With fewer digits the value is the text itself.
+    if digits < 15 {
+        return None;
+    }
+    let exact = format!("{value:.*e}", 1_100);
+    let (exact, _) = split_scientific(&exact);
+    let (down, rest) = exact.split_at(mantissa.len());
+    let is_even = down.as_bytes()[down.len() - 1] % 2 == 0;
+    let is_halfway = rest.starts_with('5') && rest[1..].bytes().all(|c| c == b'0');
+    let down = format!("{down}e{exponent}");
+    (is_even && is_halfway && down != up && down.parse() == Ok(value)).then_some(down)
 }
 
 /// With shortest digits Go decides as if six had been asked for.
@@ -318,6 +353,10 @@ mod tests {
             parse_int("9223372036854775808"),
             "strconv.ParseInt: parsing \"9223372036854775808\": value out of range",
         );
+        check(
+            parse_atoi("10781933999999999999wus"),
+            "strconv.Atoi: parsing \"10781933999999999999wus\": invalid syntax",
+        );
         check(parse_atoi("1.5"), "strconv.Atoi: parsing \"1.5\": invalid syntax");
         check(parse_uint("-1"), "strconv.ParseUint: parsing \"-1\": invalid syntax");
         check(parse_uint("+1"), "strconv.ParseUint: parsing \"+1\": invalid syntax");
@@ -358,6 +397,10 @@ mod tests {
         check(0.0001, "0.0001");
         check(0.00001, "1e-05");
         check(1e100, "1e+100");
+        // Halfway between two texts: the even one.
+        check(1166415296719665.25, "1.1664152967196652e+15");
+        check(1166415296719665.75, "1.1664152967196658e+15");
+        check(0.5_f64.powi(25), "2.9802322387695312e-08");
         check(f64::NEG_INFINITY, "-Inf");
         check(f64::NAN, "NaN");
     }

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use super::number::{halfway_digits, split_scientific};
+
 /// Displays `0.25`, `13333333333333334000000`, `NaN`, `+Inf`, `-Inf`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SampleValue(pub f64);
@@ -17,7 +19,30 @@ impl fmt::Display for SampleValue {
             v if v.fract() == 0.0 && v.abs() < EXACT_BELOW && (v != 0.0 || v.is_sign_positive()) => {
                 write!(f, "{}", v as i64)
             }
-            v => write!(f, "{v}"),
+            v => match halfway_digits(v) {
+                None => write!(f, "{v}"),
+                Some(scientific) => write_plain(f, &scientific),
+            },
+        }
+    }
+}
+
+/// `1.25e1` as `12.5`.
+fn write_plain(f: &mut fmt::Formatter<'_>, scientific: &str) -> fmt::Result {
+    let (mantissa, exponent) = split_scientific(scientific);
+    let digits = mantissa.replace(['-', '.'], "");
+    if mantissa.starts_with('-') {
+        f.write_str("-")?;
+    }
+    match usize::try_from(exponent) {
+        Ok(exponent) if exponent + 1 < digits.len() => {
+            let (whole, fraction) = digits.split_at(exponent + 1);
+            write!(f, "{whole}.{fraction}")
+        }
+        Ok(exponent) => write!(f, "{digits:0<width$}", width = exponent + 1),
+        Err(_) => {
+            let zeros = exponent.unsigned_abs() as usize - 1;
+            write!(f, "0.{:0<zeros$}{digits}", "")
         }
     }
 }
@@ -54,6 +79,9 @@ mod tests {
         check(0.06666666666666667, "0.06666666666666667");
         check(13333333333333334000000.0, "13333333333333334000000");
         check(1e-7, "0.0000001");
+        check(1166415296719665.25, "1166415296719665.2");
+        check(-1166415296719665.25, "-1166415296719665.2");
+        check(0.5_f64.powi(25), "0.000000029802322387695312");
         check(f64::NAN, "NaN");
         check(f64::INFINITY, "+Inf");
         check(f64::NEG_INFINITY, "-Inf");
