@@ -8,20 +8,30 @@
 //! Blocking file work is done on threads of its own; what says "blocking" here must not run on an async thread.
 //! Formats are drawn in `engine/FORMAT.md`.
 
+pub mod clock;
 pub mod codec;
 pub mod disk;
 pub mod error;
 pub mod memtable;
+pub mod merge;
 pub mod options;
-pub mod pending;
-pub mod quarantine;
+pub mod part;
+pub mod retention;
 pub mod scan;
 pub mod snapshot;
 pub mod store;
 pub mod streams;
-pub mod view;
 pub mod wal;
-pub mod wire;
+
+mod append;
+mod background;
+mod flush;
+mod manifest;
+mod quarantine;
+mod recover;
+mod shared;
+mod view;
+mod wire;
 
 #[cfg(test)]
 mod testing;
@@ -32,4 +42,4 @@ pub use error::Error;
 pub use options::{StorageOptions, SyncMode};
 pub use scan::{Direction, Scan, ScanUnit, UnitCounts};
 pub use snapshot::{ScanRequest, Snapshot};
-pub use store::{Store, StoreStats};
+pub use store::{Environment, Store, StoreStats};

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::merge::MergeLimits;
+
 /// When an append is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SyncMode {
@@ -31,6 +33,10 @@ pub struct StorageOptions {
     pub append_wait_max: Duration,
     /// Bytes of decompressed frames kept for queries.
     pub cache_bytes_max: u64,
+    /// When parts are merged.
+    pub merge: MergeLimits,
+    /// Merge and apply retention in the background. Off in tests that want to choose the moment.
+    pub background_merges: bool,
 }
 
 impl Default for StorageOptions {
@@ -43,6 +49,8 @@ impl Default for StorageOptions {
             memtable_age_max: Duration::from_secs(120),
             append_wait_max: Duration::from_secs(5),
             cache_bytes_max: 64 << 20,
+            merge: MergeLimits::default(),
+            background_merges: true,
         }
     }
 }

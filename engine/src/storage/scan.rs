@@ -12,9 +12,11 @@ mod run;
 
 use std::sync::Arc;
 
-use self::run::Run;
+use self::run::{Run, Wanted};
+use super::codec::PartSearch;
 use super::error::Result;
 use super::memtable::MemPiece;
+use super::part::{Caches, Part};
 use super::snapshot::ScanRequest;
 use crate::model::{Rows, Stream, TimeRange};
 
@@ -37,24 +39,38 @@ pub enum Direction {
 #[derive(Clone)]
 pub(super) enum Piece {
     Mem(MemPiece),
+    Block(BlockPiece),
+}
+
+/// A block of a part.
+#[derive(Clone)]
+pub(super) struct BlockPiece {
+    pub part: Arc<Part>,
+    pub idx: usize,
+    pub caches: Arc<Caches>,
+    /// The line filters; `None` if there are none.
+    pub search: Option<Arc<PartSearch>>,
 }
 
 impl Piece {
     pub(super) fn time(&self) -> TimeRange {
         match self {
             Self::Mem(piece) => piece.time,
+            Self::Block(piece) => piece.part.blocks()[piece.idx].time,
         }
     }
 
     fn rows(&self) -> u64 {
         match self {
             Self::Mem(piece) => piece.rows() as u64,
+            Self::Block(piece) => u64::from(piece.part.blocks()[piece.idx].rows),
         }
     }
 
     fn line_bytes(&self) -> u64 {
         match self {
             Self::Mem(piece) => piece.line_bytes as u64,
+            Self::Block(piece) => piece.part.blocks()[piece.idx].line_bytes,
         }
     }
 }
@@ -70,6 +86,8 @@ pub struct ScanUnit {
     pub rows: u64,
     /// Upper bound of bytes of lines.
     pub bytes: u64,
+    /// Earlier rows have expired.
+    keep_from_ns: i64,
     /// In arrival order.
     pieces: Vec<Piece>,
 }
@@ -85,24 +103,29 @@ pub struct UnitCounts {
 
 impl ScanUnit {
     /// Groups the pieces of a stream, given in arrival order, into units.
-    pub(super) fn group(stream: &Arc<Stream>, pieces: Vec<Piece>, units: &mut Vec<Self>) {
+    pub(super) fn group(stream: &Arc<Stream>, keep_from_ns: i64, pieces: Vec<Piece>, units: &mut Vec<Self>) {
         let mut by_time: Vec<(usize, Piece)> = pieces.into_iter().enumerate().collect();
         by_time.sort_by_key(|(order, piece)| (piece.time().first_ns, *order));
         let mut group: Vec<(usize, Piece)> = Vec::new();
         let mut last_ns = i64::MIN;
         for (order, piece) in by_time {
             if !group.is_empty() && piece.time().first_ns > last_ns {
-                units.push(Self::of(stream, std::mem::take(&mut group)));
+                units.push(Self::of(stream, keep_from_ns, std::mem::take(&mut group)));
             }
             last_ns = if group.is_empty() { piece.time().last_ns } else { last_ns.max(piece.time().last_ns) };
             group.push((order, piece));
         }
         if !group.is_empty() {
-            units.push(Self::of(stream, group));
+            units.push(Self::of(stream, keep_from_ns, group));
         }
     }
 
-    fn of(stream: &Arc<Stream>, mut group: Vec<(usize, Piece)>) -> Self {
+    /// One unit of pieces that are given in arrival order, whether they overlap or not.
+    pub(super) fn whole(stream: &Arc<Stream>, pieces: Vec<Piece>) -> Self {
+        Self::of(stream, i64::MIN, pieces.into_iter().enumerate().collect())
+    }
+
+    fn of(stream: &Arc<Stream>, keep_from_ns: i64, mut group: Vec<(usize, Piece)>) -> Self {
         group.sort_by_key(|(order, _)| *order);
         let pieces: Vec<Piece> = group.into_iter().map(|(_, piece)| piece).collect();
         let time = TimeRange {
@@ -111,26 +134,30 @@ impl ScanUnit {
         };
         let rows = pieces.iter().map(Piece::rows).sum();
         let bytes = pieces.iter().map(Piece::line_bytes).sum();
-        Self { stream: stream.clone(), time, rows, bytes, pieces }
+        Self { stream: stream.clone(), time, rows, bytes, keep_from_ns, pieces }
     }
 
-    /// The exact figures, if they are known without opening anything: `range` covers the unit, and no row can be a
-    /// duplicate. Only for requests without filters.
+    /// The exact figures, if they are known without opening anything: `range` covers the unit, there is no line filter
+    /// and no row can be a duplicate. `range` is that of the caller's window, no wider than the request's.
     pub fn counts(&self, range: TimeRange) -> Option<UnitCounts> {
         match &self.pieces[..] {
-            // Rows of a memtable may be duplicates.
-            [Piece::Mem(_)] | [] | [_, _, ..] => {
-                let _ = range;
-                None
+            [Piece::Block(BlockPiece { search: None, .. })]
+                if range.covers(&self.time) && self.keep_from_ns <= self.time.first_ns =>
+            {
+                Some(UnitCounts { rows: self.rows, line_bytes: self.bytes })
             }
+            // Rows of a memtable may be duplicates, and so may rows of pieces that overlap.
+            _ => None,
         }
     }
 
-    /// Starts reading. Blocking: reads files and decompresses, on the caller's thread.
+    /// Starts reading. Nothing is read yet.
     ///
     /// # Errors
-    /// When a piece cannot be read or is damaged.
+    /// None today.
     pub fn open(&self, request: &ScanRequest, direction: Direction) -> Result<Scan> {
+        let mut request = request.clone();
+        request.range.first_ns = request.range.first_ns.max(self.keep_from_ns);
         let is_wanted = |(_, piece): &(usize, Piece)| piece.time().overlaps(&request.range);
         let mut waiting: Vec<(usize, Piece)> = self.pieces.iter().cloned().enumerate().filter(is_wanted).collect();
         // The next one to open is the last.
@@ -140,18 +167,18 @@ impl ScanUnit {
         }
         let line_bytes = usize::try_from(self.bytes / self.rows.max(1)).unwrap_or(usize::MAX).max(1);
         Ok(Scan {
-            request: request.clone(),
+            request,
             direction,
             chunk_rows: (CHUNK_LINE_BYTES / line_bytes).clamp(16, CHUNK_ROWS_MAX),
             waiting,
             open: Vec::new(),
             window: Vec::new(),
-            scratch: Rows::default(),
+            scratch: Vec::new(),
         })
     }
 }
 
-/// A row in a window: its timestamp, the run, the position in the run.
+/// A row in a window: its timestamp, the place of its run among the open ones, the position in the run.
 type Pick = (i64, usize, u32);
 
 /// The rows of a unit, chunk by chunk.
@@ -165,12 +192,14 @@ pub struct Scan {
     open: Vec<(usize, Run)>,
     /// Rows ready to be handed out, ascending by time; equal timestamps in arrival order.
     window: Vec<Pick>,
-    scratch: Rows,
+    /// Rows of each open run, on their way into a chunk.
+    scratch: Vec<Rows>,
 }
 
 impl Scan {
     /// Replaces `rows` by the next chunk; false when there is none. Chunks come in the asked direction; rows in a chunk
-    /// ascend in time; rows with equal timestamps are in arrival order, also across chunks.
+    /// ascend in time; rows with equal timestamps are in arrival order, also across chunks. Blocking: reads files and
+    /// decompresses, on the caller's thread.
     ///
     /// # Errors
     /// When a piece cannot be read or is damaged.
@@ -185,7 +214,8 @@ impl Scan {
             Direction::Forward => self.window.drain(..self.chunk_rows.min(self.window.len())).collect(),
             Direction::Backward => self.window.split_off(self.window.len().saturating_sub(self.chunk_rows)),
         };
-        self.render(&chunk, rows)?;
+        let wanted = Wanted { lines: self.request.need_lines, metadata: self.request.need_metadata };
+        self.render(&chunk, wanted, rows)?;
         Ok(true)
     }
 
@@ -228,50 +258,78 @@ impl Scan {
             if sources > 1 {
                 self.window.sort_unstable();
             }
-            if sources > 1 || self.open.iter().any(|(_, run)| run.may_have_duplicates()) {
-                self.drop_duplicates()?;
-            }
+            self.drop_duplicates()?;
             return Ok(true);
         }
     }
 
     /// Of equal rows the first to arrive stays.
     fn drop_duplicates(&mut self) -> Result<()> {
-        if !self.window.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+        // Rows are compared where a timestamp has several, unless they are of one block: those are unique.
+        let is_suspect = |group: &[Pick]| {
+            group.len() > 1 && (group[0].1 != group[group.len() - 1].1 || self.open[group[0].1].1.may_have_duplicates())
+        };
+        let suspects: Vec<Pick> =
+            self.window.chunk_by(|a, b| a.0 == b.0).filter(|group| is_suspect(group)).flatten().copied().collect();
+        if suspects.is_empty() {
             return Ok(());
         }
-        let window = std::mem::take(&mut self.window);
-        let mut kept = Vec::with_capacity(window.len());
-        let mut seen = hashbrown::HashSet::new();
-        for group in window.chunk_by(|a, b| a.0 == b.0) {
-            if let [single] = group {
-                kept.push(*single);
-                continue;
-            }
-            seen.clear();
-            for &(timestamp, idx, position) in group {
-                self.scratch.clear();
-                let run = &self.open[idx].1;
-                run.render(&[position], true, true, &mut self.scratch)?;
-                let row = &self.scratch;
-                let key = (row.line(0).to_vec(), row.metadata.get(row.metadata_ids[0]).clone());
-                if seen.insert(key) {
-                    kept.push((timestamp, idx, position));
+        let mut rows = Rows::default();
+        let mut duplicates = Vec::new();
+        // Bounded: as many rows at a time as a chunk has, but all of a timestamp.
+        let mut start = 0;
+        while start < suspects.len() {
+            let mut end = (start + self.chunk_rows).min(suspects.len());
+            end += suspects[end..].iter().take_while(|pick| pick.0 == suspects[end - 1].0).count();
+            rows.clear();
+            self.render(&suspects[start..end], Wanted { lines: true, metadata: true }, &mut rows)?;
+            let mut timestamp = None;
+            let mut seen = hashbrown::HashSet::new();
+            for row in 0..rows.len() {
+                if timestamp.replace(rows.timestamps[row]) != Some(rows.timestamps[row]) {
+                    seen.clear();
+                }
+                // Sets are interned in `rows`: equal ids are equal sets.
+                if !seen.insert((rows.line(row), rows.metadata_ids[row])) {
+                    duplicates.push(suspects[start + row]);
                 }
             }
+            start = end;
         }
-        self.window = kept;
+        if !duplicates.is_empty() {
+            let mut duplicates = duplicates.into_iter().peekable();
+            self.window.retain(|pick| duplicates.next_if_eq(pick).is_none());
+        }
         Ok(())
     }
 
-    fn render(&self, chunk: &[Pick], rows: &mut Rows) -> Result<()> {
-        let mut positions = Vec::new();
-        // Neighbours from one run are rendered together.
-        for same in chunk.chunk_by(|a, b| a.1 == b.1) {
+    /// Appends the rows of `chunk`, in its order.
+    fn render(&mut self, chunk: &[Pick], wanted: Wanted, rows: &mut Rows) -> Result<()> {
+        let Some(first) = chunk.first() else { return Ok(()) };
+        let mut positions = Vec::with_capacity(chunk.len());
+        if chunk.iter().all(|pick| pick.1 == first.1) {
+            positions.extend(chunk.iter().map(|pick| pick.2));
+            return self.open[first.1].1.render(&positions, wanted, rows);
+        }
+        // Each run renders its rows at once; then they are put in order.
+        self.scratch.resize_with(self.open.len(), Rows::default);
+        let mut places = vec![(0usize, Vec::new()); self.open.len()];
+        for (idx, (_, run)) in self.open.iter_mut().enumerate() {
             positions.clear();
-            positions.extend(same.iter().map(|pick| pick.2));
-            let run = &self.open[same[0].1].1;
-            run.render(&positions, self.request.need_lines, self.request.need_metadata, rows)?;
+            positions.extend(chunk.iter().filter(|pick| pick.1 == idx).map(|pick| pick.2));
+            let scratch = &mut self.scratch[idx];
+            scratch.clear();
+            if !positions.is_empty() {
+                run.render(&positions, wanted, scratch)?;
+                let ids = scratch.metadata.iter().map(|set| rows.metadata.intern(set.clone())).collect();
+                places[idx] = (0, ids);
+            }
+        }
+        for &(timestamp, idx, _) in chunk {
+            let (next, ids) = &mut places[idx];
+            let source = &self.scratch[idx];
+            rows.push(timestamp, source.line(*next), ids[source.metadata_ids[*next] as usize]);
+            *next += 1;
         }
         Ok(())
     }

@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::pending::CompiledLineFilter;
+use logstack_logql::line_filter::CompiledLineFilter;
 use logstack_logql::matcher::CompiledMatcher;
 use roaring::RoaringBitmap;
 
+use super::codec::search::LineFilter;
+use super::codec::{LineSearch, PartSearch, RowSet};
 use super::error::Result;
 use super::memtable::MemTenant;
-use super::scan::{Piece, ScanUnit};
+use super::part::{Caches, Part, PartStream, PartTenant};
+use super::retention::Retention;
+use super::scan::{BlockPiece, Piece, ScanUnit};
 use super::streams::{StreamNo, TenantStreams};
 use super::view::View;
 use crate::model::{Stream, TenantId, TimeRange};
@@ -40,17 +44,34 @@ impl Default for ScanRequest {
 /// An immutable view on a tenant's data. Flushes and merges go on; their inputs stay readable as long as this lives.
 #[derive(Clone)]
 pub struct Snapshot {
+    tenant: TenantId,
     streams: Option<Arc<TenantStreams>>,
     memtables: Vec<Arc<MemTenant>>,
+    /// By day, then by age.
+    parts: Vec<Arc<Part>>,
+    caches: Arc<Caches>,
+    retention: Arc<Retention>,
+    now_ns: i64,
 }
 
+/// The pieces of each selected stream, in arrival order.
+type Pieces = BTreeMap<StreamNo, (Arc<Stream>, Vec<Piece>)>;
+
 impl Snapshot {
-    pub(super) fn new(view: &View, streams: Option<Arc<TenantStreams>>, tenant: &TenantId) -> Self {
+    pub(super) fn new(
+        view: &View,
+        streams: Option<Arc<TenantStreams>>,
+        tenant: &TenantId,
+        caches: &Arc<Caches>,
+        retention: Arc<Retention>,
+        now_ns: i64,
+    ) -> Self {
         let memtables = view.memtables.iter().filter_map(|memtable| memtable.tenant(tenant)).collect();
-        Self { streams, memtables }
+        let parts = view.parts.iter().filter(|part| part.tenant(tenant).is_some()).cloned().collect();
+        Self { tenant: tenant.clone(), streams, memtables, parts, caches: caches.clone(), retention, now_ns }
     }
 
-    /// The streams on which all `matchers` hold and that have a row in `range`, by label text.
+    /// The streams on which all `matchers` hold and that have a row in `range`, by labels.
     ///
     /// # Errors
     /// When a block must be opened to tell, and cannot be read.
@@ -84,35 +105,97 @@ impl Snapshot {
     }
 
     /// What has to be opened to answer `request`, by stream and time. Units of one stream do not overlap: rows of one
-    /// stream with equal timestamps lie in one unit.
+    /// stream with equal timestamps lie in one unit. Blocking if there are filters: reads a few kilobytes a part.
     ///
     /// # Errors
-    /// None today; a filter that is read from disk may fail.
+    /// When what a part says about its blocks cannot be read.
     pub fn plan(&self, request: &ScanRequest) -> Result<Vec<ScanUnit>> {
         let Some(tenant) = &self.streams else { return Ok(Vec::new()) };
         if request.range.first_ns > request.range.last_ns {
             return Ok(Vec::new());
         }
         let selected = tenant.read(|index| index.select(&request.matchers));
-        let mut by_stream: BTreeMap<StreamNo, (Arc<Stream>, Vec<Piece>)> = BTreeMap::new();
+        let search = (!request.filters.is_empty()).then(|| {
+            LineSearch::new(request.filters.iter().map(|filter| filter.clone() as Arc<dyn LineFilter>).collect())
+        });
+        let mut found = Pieces::new();
+        for (part, own) in self.parts_in(request.range) {
+            self.plan_part(part, own, &selected, request.range, search.as_ref(), &mut found)?;
+        }
         let mut pieces = Vec::new();
         for memtable in &self.memtables {
             for source in memtable.streams() {
                 if !selected.contains(source.number) {
                     continue;
                 }
-                source.pieces(request.range, &mut pieces);
+                source.pieces(self.kept(&source.stream, request.range), &mut pieces);
                 if !pieces.is_empty() {
-                    let entry = by_stream.entry(source.number).or_insert_with(|| (source.stream.clone(), Vec::new()));
+                    let entry = found.entry(source.number).or_insert_with(|| (source.stream.clone(), Vec::new()));
                     entry.1.extend(pieces.drain(..).map(Piece::Mem));
                 }
             }
         }
         let mut units = Vec::new();
-        for (stream, pieces) in by_stream.into_values() {
-            ScanUnit::group(&stream, pieces, &mut units);
+        for (stream, pieces) in found.into_values() {
+            let keep_from_ns = self.kept(&stream, request.range).first_ns;
+            ScanUnit::group(&stream, keep_from_ns, pieces, &mut units);
         }
         Ok(units)
+    }
+
+    fn plan_part(
+        &self,
+        part: &Arc<Part>,
+        own: &PartTenant,
+        selected: &RoaringBitmap,
+        range: TimeRange,
+        search: Option<&LineSearch>,
+        found: &mut Pieces,
+    ) -> Result<()> {
+        if selected.is_disjoint(&own.streams) {
+            return Ok(());
+        }
+        let mut prepared = None;
+        let mut candidates = None;
+        if let Some(search) = search {
+            let detail = part.detail(&self.caches)?;
+            let prepared = prepared.insert(Arc::new(PartSearch::new(search, &detail.dict)));
+            let candidates = candidates.insert(RowSet::empty(part.blocks().len()));
+            part.each_stream(own, selected, |stream| {
+                candidates.insert_range(part.blocks_in(stream, self.kept(&stream.stream, range)));
+            });
+            let source = part.filter_rows(&self.caches);
+            let pruned = detail.filter.prune(prepared, &detail.metas, &source, candidates);
+            pruned.map_err(|err| part.codec_error(err))?;
+        }
+        part.each_stream(own, selected, |stream| {
+            for idx in part.blocks_in(stream, self.kept(&stream.stream, range)) {
+                if candidates.as_ref().is_some_and(|candidates| !candidates.contains(idx)) {
+                    continue;
+                }
+                let entry = found.entry(stream.number).or_insert_with(|| (stream.stream.clone(), Vec::new()));
+                let (part, caches, search) = (part.clone(), self.caches.clone(), prepared.clone());
+                entry.1.push(Piece::Block(BlockPiece { part, idx, caches, search }));
+            }
+        });
+        Ok(())
+    }
+
+    /// What of `range` the stream's retention leaves.
+    fn kept(&self, stream: &Stream, range: TimeRange) -> TimeRange {
+        if range.first_ns >= self.retention.latest_cutoff_ns(self.now_ns) {
+            return range;
+        }
+        let cutoff_ns = self.retention.cutoff_ns(&stream.tenant, &stream.labels, self.now_ns);
+        TimeRange { first_ns: range.first_ns.max(cutoff_ns), ..range }
+    }
+
+    /// Parts of the tenant that reach into `range`.
+    fn parts_in(&self, range: TimeRange) -> impl Iterator<Item = (&Arc<Part>, &PartTenant)> {
+        self.parts
+            .iter()
+            .filter_map(|part| Some((part, part.tenant(&self.tenant)?)))
+            .filter(move |(_, own)| own.time.overlaps(&range) && range.first_ns <= range.last_ns)
     }
 
     /// Streams on which `matchers` hold and that have a row in `range`.
@@ -120,14 +203,74 @@ impl Snapshot {
         let Some(tenant) = &self.streams else { return Ok(RoaringBitmap::new()) };
         let selected = tenant.read(|index| index.select(matchers));
         let mut present = RoaringBitmap::new();
+        let latest_cutoff_ns = self.retention.latest_cutoff_ns(self.now_ns);
+        for (_, own) in self.parts_in(range) {
+            if range.covers(&own.time) && latest_cutoff_ns <= own.time.first_ns {
+                present |= &selected & &own.streams;
+            }
+        }
         for memtable in &self.memtables {
             for source in memtable.streams() {
                 let number = source.number;
-                if selected.contains(number) && !present.contains(number) && source.has_rows_in(range) {
+                if selected.contains(number)
+                    && !present.contains(number)
+                    && source.has_rows_in(self.kept(&source.stream, range))
+                {
                     present.insert(number);
                 }
             }
         }
+        let mut missing = selected - &present;
+        let mut unclear: Vec<(Arc<Part>, StreamNo, usize, TimeRange)> = Vec::new();
+        for (part, own) in self.parts_in(range) {
+            let mut clear = Vec::new();
+            part.each_stream(own, &missing, |stream| match has_rows(part, stream, self.kept(&stream.stream, range)) {
+                HasRows::Yes => clear.push(stream.number),
+                HasRows::No => {}
+                HasRows::Inside(idx, kept) => unclear.push((part.clone(), stream.number, idx, kept)),
+            });
+            for number in clear {
+                present.insert(number);
+                missing.remove(number);
+            }
+        }
+        // Only the timestamps of a block tell whether one lies in a gap of all the others.
+        for (part, number, idx, range) in unclear {
+            if missing.contains(number) {
+                let mut reader = part.block(idx, &self.caches)?;
+                let timestamps = reader.timestamps().map_err(|err| part.codec_error(err))?;
+                let start = timestamps.partition_point(|&timestamp| timestamp < range.first_ns);
+                if timestamps.get(start).is_some_and(|&timestamp| timestamp <= range.last_ns) {
+                    present.insert(number);
+                    missing.remove(number);
+                }
+            }
+        }
         Ok(present)
+    }
+}
+
+enum HasRows {
+    Yes,
+    No,
+    /// The range lies within this block, between its first and last row.
+    Inside(usize, TimeRange),
+}
+
+fn has_rows(part: &Part, stream: &PartStream, range: TimeRange) -> HasRows {
+    let mut inside = HasRows::No;
+    for idx in part.blocks_in(stream, range) {
+        let time = part.blocks()[idx].time;
+        if range.contains(time.first_ns) || range.contains(time.last_ns) {
+            return HasRows::Yes;
+        }
+        inside = HasRows::Inside(idx, range);
+    }
+    inside
+}
+
+impl LineFilter for CompiledLineFilter {
+    fn matches(&self, line: &[u8]) -> bool {
+        CompiledLineFilter::matches(self, line)
     }
 }

@@ -1,26 +1,54 @@
 //! The store: opens a data directory, takes appends, hands out snapshots.
 
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use logstack_logql::Labels;
-use parking_lot::Mutex;
-use tracing::{error, info, warn};
+use parking_lot::{Condvar, Mutex};
+use tracing::{error, info};
 
+use super::append::Writer;
+use super::clock::{Clock, SystemClock};
 use super::disk::{Disk, RealDisk};
 use super::error::{Error, Result};
-use super::options::{StorageOptions, SyncMode};
+use super::flush::{self, Sealed};
+use super::manifest::Manifest;
+use super::memtable::Memtable;
+use super::options::StorageOptions;
+use super::part::Caches;
 use super::quarantine::Quarantine;
+use super::recover::recover;
+use super::retention::{Retention, apply_retention};
+use super::shared::{Layout, Shared};
 use super::snapshot::Snapshot;
 use super::streams::Registry;
 use super::view::View;
 use super::wal::segment::SegmentWriter;
-use super::wal::writer::{Append, Queue, far_future};
+use super::wal::writer::Queue;
 use super::wal::{record, replay};
+use super::{background, merge};
 use crate::model::{Batch, Stream, TenantId};
+
+/// What a store stands on. Tests bring their own.
+#[derive(Clone)]
+pub struct Environment {
+    /// Where files are.
+    pub disk: Arc<dyn Disk>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for Environment {
+    /// This machine.
+    fn default() -> Self {
+        Self { disk: Arc::new(RealDisk), clock: Arc::new(SystemClock) }
+    }
+}
 
 /// Figures for metrics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,87 +56,134 @@ pub struct StoreStats {
     /// Streams known, of all tenants.
     pub streams: u64,
     /// Memory of all memtables.
-    pub memtable_bytes: usize,
+    pub memtable_bytes: u64,
     /// Rows in all memtables.
-    pub memtable_rows: usize,
+    pub memtable_rows: u64,
+    /// Live parts.
+    pub parts: u64,
+    /// Bytes of their files.
+    pub part_bytes: u64,
+    /// Rows in them.
+    pub part_rows: u64,
+    /// Bytes of their lines, before compression.
+    pub part_line_bytes: u64,
+    /// Blocks in them.
+    pub part_blocks: u64,
+    /// Memory of the caches for queries.
+    pub cache_bytes: u64,
     /// What the start found in the log.
     pub replayed: replay::Replayed,
+    /// Parts that were missing or damaged at start.
+    pub lost_parts: u64,
     /// Files put into quarantine by this process.
     pub quarantined_files: u64,
+    /// Memtables written to parts by this process.
+    pub flushes: u64,
+    /// Merges done by this process.
+    pub merges: u64,
+    /// Rows read by them.
+    pub merged_rows: u64,
+    /// Flushes and merges that failed and were tried again.
+    pub failures: u64,
+    /// Rows lost in damaged blocks.
+    pub lost_rows: u64,
+    /// Rows removed by retention.
+    pub expired_rows: u64,
 }
 
 /// The log store of one data directory. Dropping it stops it; [`Store::close`] also flushes.
 pub struct Store {
     shared: Arc<Shared>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Threads>,
     replayed: replay::Replayed,
+    lost_parts: u64,
 }
 
-/// What the threads of a store share.
-struct Shared {
-    disk: Arc<dyn Disk>,
-    options: StorageOptions,
-    wal_dir: PathBuf,
-    registry: Registry,
-    view: ArcSwap<View>,
-    queue: Queue,
-    quarantine: Quarantine,
+#[derive(Default)]
+struct Threads {
+    writer: Option<JoinHandle<()>>,
+    flush: Option<JoinHandle<()>>,
+    merge: Option<JoinHandle<()>>,
 }
 
 impl Store {
     /// Opens or creates the store in `dir`, and recovers what a crash left. Blocking; may take seconds after a crash.
     ///
     /// # Errors
-    /// When the directory cannot be read or written, or was written by a newer version. Damage is no error: it is
-    /// quarantined and counted.
+    /// When the directory cannot be read or written, is in use, or was written by a newer version. Damage is no error:
+    /// it is quarantined and counted.
     pub fn open(dir: &Path, options: StorageOptions) -> Result<Arc<Self>> {
-        Self::open_on(Arc::new(RealDisk), dir, options)
+        Self::open_in(Environment::default(), dir, options)
     }
 
-    /// As [`Self::open`], on any disk.
+    /// As [`Self::open`], with any disk and clock.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_on(disk: Arc<dyn Disk>, dir: &Path, options: StorageOptions) -> Result<Arc<Self>> {
+    pub fn open_in(environment: Environment, dir: &Path, options: StorageOptions) -> Result<Arc<Self>> {
         let started = Instant::now();
-        let wal_dir = dir.join("wal");
-        disk.create_dir_all(&wal_dir).map_err(Error::io("create", &wal_dir))?;
+        let Environment { disk, clock } = environment;
+        let layout = Layout::of(dir);
+        for folder in [dir, &layout.wal, &layout.days] {
+            disk.create_dir_all(folder).map_err(Error::io("create", folder))?;
+        }
+        let lock = disk.lock(&layout.lock).map_err(|err| match err.kind() {
+            io::ErrorKind::WouldBlock => Error::Locked { path: layout.lock.clone() },
+            _ => Error::io("lock", &layout.lock)(err),
+        })?;
         disk.sync_dir(dir).map_err(Error::io("sync", dir))?;
-        let quarantine = Quarantine::new(disk.clone(), &dir.join("quarantine"));
+        let quarantine = Quarantine::new(disk.clone(), &layout.quarantine);
         let registry = Registry::default();
-        let view = View { memtables: vec![Arc::default()] };
-        let replayed = {
-            let memtable = &view.memtables[0];
-            let apply = |payload: &[u8]| {
-                let batch = record::decode(payload, |tenant, labels| registry.resolve(&tenant, &labels))?;
-                memtable.insert(&batch, &registry);
-                Ok(())
-            };
-            replay::replay(&*disk, &wal_dir, 1, &quarantine, apply, |_| Ok(()))?
-        };
-        let segment = SegmentWriter::create(&*disk, &wal_dir, replayed.next_segment)?;
+        let recovered = recover(&*disk, &layout, &quarantine, &registry)?;
+        let lost_parts = recovered.lost_parts;
+        let manifest = Manifest::create(disk.clone(), &layout.manifest, recovered.state)?;
+        let view = View { memtables: vec![Arc::default()], parts: Vec::new() }.with_parts(&[], recovered.parts);
+        let cache_bytes_max = options.cache_bytes_max;
+        let shared = Arc::new(Shared {
+            disk,
+            clock,
+            options,
+            layout,
+            registry,
+            view: ArcSwap::from_pointee(view),
+            view_change: Mutex::default(),
+            manifest: Mutex::new(manifest),
+            retention: ArcSwap::default(),
+            caches: Caches::new(cache_bytes_max),
+            queue: Queue::default(),
+            flushes: flush::Flushes::default(),
+            quarantine,
+            counters: Default::default(),
+            merge_wanted: Mutex::new(true),
+            merge_wake: Condvar::new(),
+            is_closing: false.into(),
+            _lock: lock,
+        });
+        let (replayed, generation) = replay_log(&shared)?;
+        let segment = SegmentWriter::create(&*shared.disk, &shared.layout.wal, replayed.next_segment)?;
+        let view = shared.view.load();
         info!(
             dir = %dir.display(),
+            parts = view.parts.len(),
             records = replayed.records,
-            rows = view.memtables[0].rows(),
+            rows_in_memory = view.memtables.iter().map(|memtable| memtable.rows()).sum::<usize>(),
             elapsed_ms = started.elapsed().as_millis() as u64,
             "storage open"
         );
-        let shared = Arc::new(Shared {
-            disk,
-            options,
-            wal_dir,
-            registry,
-            view: ArcSwap::from_pointee(view),
-            queue: Queue::default(),
-            quarantine,
-        });
-        let writer = Writer { shared: shared.clone(), segment, buf: Vec::new(), unsynced_since: None };
-        let writer = std::thread::Builder::new()
-            .name("wal-writer".to_owned())
-            .spawn(move || writer.run())
-            .map_err(Error::io("start a thread for", dir))?;
-        Ok(Arc::new(Self { shared, threads: Mutex::new(vec![writer]), replayed }))
+        drop(view);
+        let writer = Writer::new(shared.clone(), segment, generation);
+        let store = Self { shared, threads: Mutex::default(), replayed, lost_parts };
+        {
+            let mut threads = store.threads.lock();
+            threads.writer = Some(spawn("wal-writer", dir, move || writer.run())?);
+            let shared = store.shared.clone();
+            threads.flush = Some(spawn("flush", dir, move || flush::run(&shared))?);
+            if store.shared.options.background_merges {
+                let shared = store.shared.clone();
+                threads.merge = Some(spawn("merge", dir, move || background::run(&shared))?);
+            }
+        }
+        Ok(Arc::new(store))
     }
 
     /// The stream with these labels: the same `Arc` as long as it has rows.
@@ -116,7 +191,7 @@ impl Store {
         self.shared.registry.resolve(tenant, labels)
     }
 
-    /// Stores `batch`. When this returns, its rows are durable (see [`SyncMode`]) and visible to new snapshots.
+    /// Stores `batch`. When this returns, its rows are durable (see [`super::SyncMode`]) and visible to new snapshots.
     ///
     /// # Errors
     /// When the log cannot be written; then nothing is acknowledged, and a retry is safe: equal rows are stored once.
@@ -131,8 +206,17 @@ impl Store {
 
     /// What `tenant` has now.
     pub fn snapshot(&self, tenant: &TenantId) -> Snapshot {
-        let view = self.shared.view.load();
-        Snapshot::new(&view, self.shared.registry.find_tenant(tenant), tenant)
+        let shared = &self.shared;
+        let now_ns = shared.clock.now_ns();
+        let view = shared.view.load();
+        let streams = shared.registry.find_tenant(tenant);
+        Snapshot::new(&view, streams, tenant, &shared.caches, shared.retention.load_full(), now_ns)
+    }
+
+    /// Sets what is kept. Queries honour it from the next snapshot on; files follow in the background.
+    pub fn set_retention(&self, retention: Retention) {
+        self.shared.retention.store(Arc::new(retention));
+        self.shared.want_merge();
     }
 
     /// Tenants that ever had a row, sorted.
@@ -148,13 +232,28 @@ impl Store {
 
     /// Figures for metrics.
     pub fn stats(&self) -> StoreStats {
-        let view = self.shared.view.load();
+        let shared = &self.shared;
+        let view = shared.view.load();
+        let counters = &shared.counters;
         StoreStats {
-            streams: self.shared.registry.tenants().iter().map(|tenant| tenant.read(|index| index.len())).sum(),
-            memtable_bytes: view.memtables.iter().map(|memtable| memtable.bytes()).sum(),
-            memtable_rows: view.memtables.iter().map(|memtable| memtable.rows()).sum(),
+            streams: shared.registry.tenants().iter().map(|tenant| tenant.read(|index| index.len())).sum(),
+            memtable_bytes: view.memtables.iter().map(|memtable| memtable.bytes() as u64).sum(),
+            memtable_rows: view.memtables.iter().map(|memtable| memtable.rows() as u64).sum(),
+            parts: view.parts.len() as u64,
+            part_bytes: view.parts.iter().map(|part| part.file_bytes()).sum(),
+            part_rows: view.parts.iter().map(|part| part.footer.rows).sum(),
+            part_line_bytes: view.parts.iter().map(|part| part.footer.line_bytes).sum(),
+            part_blocks: view.parts.iter().map(|part| part.blocks().len() as u64).sum(),
+            cache_bytes: shared.caches.bytes(),
             replayed: self.replayed,
-            quarantined_files: self.shared.quarantine.file_count(),
+            lost_parts: self.lost_parts,
+            quarantined_files: shared.quarantine.file_count(),
+            flushes: counters.flushes.load(Ordering::Relaxed),
+            merges: counters.merges.load(Ordering::Relaxed),
+            merged_rows: counters.merged_rows.load(Ordering::Relaxed),
+            failures: counters.failures.load(Ordering::Relaxed),
+            lost_rows: counters.lost_rows.load(Ordering::Relaxed),
+            expired_rows: counters.expired_rows.load(Ordering::Relaxed),
         }
     }
 
@@ -163,8 +262,27 @@ impl Store {
     /// # Errors
     /// When a part cannot be written; the rows stay in memory and in the log.
     pub fn flush(&self) -> Result<()> {
-        let answer = self.shared.queue.cut()?;
-        answer.blocking_recv().unwrap_or(Err(Error::Closed)).map(drop)
+        let generation = self.shared.queue.cut()?.blocking_recv().unwrap_or(Err(Error::Closed))?;
+        self.shared.flushes.wait_for(generation)
+    }
+
+    /// Does all merges that are due now, on this thread. Blocking. For tests and benches; the merge thread does it
+    /// anyway.
+    ///
+    /// # Errors
+    /// When a merge cannot be done now.
+    pub fn merge(&self) -> Result<()> {
+        while merge::merge_once(&self.shared)? {}
+        Ok(())
+    }
+
+    /// Removes what has expired and what there is no room for, on this thread. Blocking. As with [`Self::merge`], the
+    /// merge thread does it anyway.
+    ///
+    /// # Errors
+    /// When a change cannot be made now.
+    pub fn apply_retention(&self) -> Result<()> {
+        apply_retention(&self.shared)
     }
 
     /// Stops: appends that wait are finished, later ones are refused, memory goes to parts. Blocking. Snapshots stay
@@ -182,12 +300,15 @@ impl Store {
     }
 
     fn stop(&self) {
+        let mut threads = self.threads.lock();
+        // In this order: the writer feeds the flush thread.
         self.shared.queue.close();
-        for thread in self.threads.lock().drain(..) {
-            if thread.join().is_err() {
-                error!("a storage thread panicked");
-            }
-        }
+        join(threads.writer.take());
+        self.shared.flushes.close();
+        join(threads.flush.take());
+        self.shared.is_closing.store(true, Ordering::Relaxed);
+        self.shared.want_merge();
+        join(threads.merge.take());
     }
 }
 
@@ -197,86 +318,44 @@ impl Drop for Store {
     }
 }
 
-/// The state of the writer thread.
-struct Writer {
-    shared: Arc<Shared>,
-    segment: SegmentWriter,
-    buf: Vec<u8>,
-    /// Since when written records wait for their sync (`SyncMode::Interval`).
-    unsynced_since: Option<Instant>,
+/// Brings the log back into memory. What is more than a memtable goes to parts on the way, so that memory stays bounded
+/// however long the log is. Returns the number of the memtable that fills next, too.
+fn replay_log(shared: &Shared) -> Result<(replay::Replayed, u64)> {
+    let state = shared.manifest.lock().state().clone();
+    let generation = std::cell::Cell::new(state.next_generation);
+    let memtable = std::cell::RefCell::new(shared.view.load().memtables[0].clone());
+    let apply = |payload: &[u8]| {
+        let batch = record::decode(payload, |tenant, labels| shared.registry.resolve(&tenant, &labels))?;
+        memtable.borrow().insert(&batch, &shared.registry);
+        Ok(())
+    };
+    let segment_done = |number| {
+        if memtable.borrow().bytes() < shared.options.memtable_bytes_cut {
+            return Ok(());
+        }
+        let fresh = Arc::new(Memtable::default());
+        shared.change_view(|view| {
+            let mut next = view.clone();
+            next.memtables.push(fresh.clone());
+            next
+        });
+        let sealed = Sealed { memtable: memtable.replace(fresh), generation: generation.get(), wal_first: number + 1 };
+        generation.set(sealed.generation + 1);
+        flush::flush(shared, &sealed, &mut None)
+    };
+    let (disk, dir) = (&*shared.disk, &shared.layout.wal);
+    let replayed = replay::replay(disk, dir, state.wal_first, &shared.quarantine, apply, segment_done)?;
+    Ok((replayed, generation.get()))
 }
 
-impl Writer {
-    fn run(mut self) {
-        loop {
-            let work = self.shared.queue.take(self.deadline());
-            if !work.appends.is_empty() {
-                self.append(work.appends);
-            }
-            self.sync_if_due(work.is_closed);
-            for cut in work.cuts {
-                let _ = cut.send(Ok(0));
-            }
-            if work.is_closed {
-                return;
-            }
-        }
-    }
+fn spawn(name: &str, dir: &Path, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(Error::io("start a thread for", dir))
+}
 
-    fn deadline(&self) -> Instant {
-        match (self.shared.options.sync, self.unsynced_since) {
-            (SyncMode::Interval(interval), Some(since)) => since + interval,
-            _ => far_future(),
-        }
-    }
-
-    fn append(&mut self, appends: Vec<Append>) {
-        if self.segment.len() >= self.shared.options.segment_bytes_max
-            && let Err(err) = self.next_segment()
-        {
-            // The full segment still works: go on with it.
-            warn!(error = %err, "could not start a log segment");
-        }
-        let sync = self.shared.options.sync == SyncMode::Always;
-        let payloads = appends.iter().map(|append| &*append.payload);
-        match self.segment.append(payloads, sync, &mut self.buf) {
-            Ok(()) => {
-                if !sync {
-                    self.unsynced_since.get_or_insert_with(Instant::now);
-                }
-                let view = self.shared.view.load();
-                let memtable = view.memtables.last().expect("a view has a memtable for appends");
-                for append in appends {
-                    memtable.insert(&append.batch, &self.shared.registry);
-                    append.answer(Ok(()));
-                }
-            }
-            Err(err) => {
-                warn!(error = %err, appends = appends.len(), "log not written, appends refused");
-                for append in appends {
-                    append.answer(Err(err.clone()));
-                }
-            }
-        }
-    }
-
-    fn next_segment(&mut self) -> Result<()> {
-        let next = SegmentWriter::create(&*self.shared.disk, &self.shared.wal_dir, self.segment.number() + 1)?;
-        if self.unsynced_since.take().is_some() {
-            self.segment.sync()?;
-        }
-        self.segment = next;
-        Ok(())
-    }
-
-    fn sync_if_due(&mut self, now: bool) {
-        let SyncMode::Interval(interval) = self.shared.options.sync else { return };
-        let Some(since) = self.unsynced_since else { return };
-        if now || since.elapsed() >= interval {
-            self.unsynced_since = None;
-            if let Err(err) = self.segment.sync() {
-                error!(error = %err, "log not synced: a power cut would lose what was written since the last sync");
-            }
-        }
+fn join(thread: Option<JoinHandle<()>>) {
+    if let Some(thread) = thread
+        && thread.join().is_err()
+    {
+        error!("a storage thread panicked");
     }
 }

@@ -3,18 +3,36 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use logstack_logql::Labels;
+use logstack_logql::ast::{LineFilter, LineFilterOp, LineMatch};
+use logstack_logql::line_filter::CompiledLineFilter;
+use memchr::memmem::find;
 use proptest::prelude::*;
 
+use super::clock::Clock;
 use super::disk::Disk;
-use super::disk::simulated::SimulatedDisk;
+use super::disk::simulated::{Fault, SimulatedDisk};
+use super::merge::MergeLimits;
+use super::part::DAY_NS;
+use super::retention::{Retention, SizeLimits, TenantRetention};
 use super::testing::{BatchSpec, RowSpec, batch, batch_specs, matchers, row_of, stream};
 use super::*;
 use crate::model::{Rows, TenantId, TimeRange};
 
 fn open(disk: &SimulatedDisk) -> Arc<Store> {
-    Store::open_on(Arc::new(disk.clone()), Path::new("/data"), StorageOptions::default()).unwrap()
+    open_with(disk, options()).unwrap()
+}
+
+fn options() -> StorageOptions {
+    StorageOptions { background_merges: false, ..StorageOptions::default() }
+}
+
+fn open_with(disk: &SimulatedDisk, options: StorageOptions) -> Result<Arc<Store>, Error> {
+    let environment = Environment { disk: Arc::new(disk.clone()), ..Environment::default() };
+    Store::open_in(environment, Path::new("/data"), options)
 }
 
 /// Runs an append to its end without an async runtime.
@@ -22,22 +40,27 @@ fn append(store: &Store, spec: &BatchSpec) -> Result<(), Error> {
     futures::executor::block_on(store.append(spec.build()))
 }
 
+type Found = BTreeMap<Labels, Vec<RowSpec>>;
+
 /// Everything that `tenant` has, by stream, in the order of a forward scan.
-fn scan_all(
-    store: &Store,
-    tenant: &str,
-    request: &ScanRequest,
-    direction: Direction,
-) -> BTreeMap<Labels, Vec<RowSpec>> {
-    let mut found: BTreeMap<Labels, Vec<RowSpec>> = BTreeMap::new();
+fn scan_all(store: &Store, tenant: &str, request: &ScanRequest, direction: Direction) -> Found {
+    try_scan_in(store, tenant, request, direction).unwrap()
+}
+
+fn try_scan(store: &Store, tenant: &str, request: &ScanRequest) -> Result<Found, Error> {
+    try_scan_in(store, tenant, request, Direction::Forward)
+}
+
+fn try_scan_in(store: &Store, tenant: &str, request: &ScanRequest, direction: Direction) -> Result<Found, Error> {
+    let mut found = Found::new();
     let snapshot = store.snapshot(&TenantId::new(tenant));
-    let mut units = snapshot.plan(request).unwrap();
+    let mut units = snapshot.plan(request)?;
     units.sort_by_key(|unit| unit.time.first_ns);
     let mut rows = Rows::default();
     for unit in units {
         let mut chunks = Vec::new();
-        let mut scan = unit.open(request, direction).unwrap();
-        while scan.next(&mut rows).unwrap() {
+        let mut scan = unit.open(request, direction)?;
+        while scan.next(&mut rows)? {
             chunks.push((0..rows.len()).map(|row| row_of(&rows, row)).collect::<Vec<_>>());
         }
         if direction == Direction::Backward {
@@ -49,7 +72,7 @@ fn scan_all(
         found.entry(unit.stream.labels.clone()).or_default().extend(all);
     }
     found.retain(|_, rows| !rows.is_empty());
-    found
+    Ok(found)
 }
 
 /// What a scan must find: rows of a stream by time, equal ones once, in arrival order.
@@ -82,25 +105,350 @@ fn check_answers(store: &Store, specs: &[BatchSpec], range: TimeRange) {
     }
 }
 
+/// Small numbers, so that a test has all sizes of parts.
+fn eager() -> StorageOptions {
+    let merge = MergeLimits { quick_parts: 2, fresh_parts: 2, settle_after_ns: 0, ..MergeLimits::default() };
+    StorageOptions { merge, ..options() }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Append(BatchSpec),
+    Flush,
+    Merge,
+    Reopen,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => batch_specs().prop_map(Step::Append),
+        3 => Just(Step::Flush),
+        1 => Just(Step::Merge),
+        1 => Just(Step::Reopen),
+    ];
+    prop::collection::vec(step, 0..12)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn answers_equal_a_naive_scan(
-        specs in prop::collection::vec(batch_specs(), 0..5),
-        first_ns in -1..45i64,
-        len in -1..45i64,
-    ) {
+    fn merging_changes_no_answer(steps in steps(), first_ns in -1..45i64, len in -1..45i64) {
         let disk = SimulatedDisk::new();
-        let store = open(&disk);
-        for spec in &specs {
-            append(&store, spec).unwrap();
+        let mut store = open_with(&disk, eager()).unwrap();
+        let mut specs = Vec::new();
+        for step in steps {
+            match step {
+                Step::Append(spec) => {
+                    append(&store, &spec).unwrap();
+                    specs.push(spec);
+                }
+                Step::Flush => store.flush().unwrap(),
+                Step::Merge => store.merge().unwrap(),
+                Step::Reopen => {
+                    drop(store);
+                    store = open_with(&disk, eager()).unwrap();
+                }
+            }
         }
         check_answers(&store, &specs, TimeRange::ALL);
         check_answers(&store, &specs, TimeRange { first_ns, last_ns: first_ns + len });
-        drop(store);
-        let store = open(&disk);
+        store.close().unwrap();
+        store = open_with(&disk, eager()).unwrap();
+        store.merge().unwrap();
         check_answers(&store, &specs, TimeRange::ALL);
+        prop_assert_eq!(disk.list(Path::new("/data/quarantine")).unwrap(), []);
+    }
+
+    #[test]
+    fn line_filters_find_what_a_scan_finds(
+        specs in prop::collection::vec(batch_specs(), 1..4),
+        needle in prop_oneof![Just("a"), Just("sync 1"), Just("7ms"), Just("nowhere")],
+        is_flushed: bool,
+    ) {
+        let store = open(&SimulatedDisk::new());
+        for spec in &specs {
+            append(&store, spec).unwrap();
+        }
+        if is_flushed {
+            store.flush().unwrap();
+        }
+        let request = ScanRequest { filters: vec![contains(needle)], ..ScanRequest::default() };
+        for tenant in ["fake", "other"] {
+            let mut want = expected(&specs, tenant, TimeRange::ALL);
+            want.values_mut().for_each(|rows| rows.retain(|row| find(&row.line, needle.as_bytes()).is_some()));
+            want.retain(|_, rows| !rows.is_empty());
+            prop_assert_eq!(scan_all(&store, tenant, &request, Direction::Backward), want);
+        }
+    }
+}
+
+fn contains(needle: &str) -> Arc<CompiledLineFilter> {
+    let items = vec![LineMatch::Text(needle.to_owned())];
+    Arc::new(CompiledLineFilter::new(&LineFilter { op: LineFilterOp::Contains, items }).unwrap())
+}
+
+/// A workload that reaches every kind of write. Returns what was acknowledged, and what was not.
+fn work(disk: &SimulatedDisk, specs: &[BatchSpec]) -> (Vec<BatchSpec>, Vec<BatchSpec>) {
+    let (mut acknowledged, mut refused) = (Vec::new(), Vec::new());
+    let Ok(store) = open_with(disk, eager()) else { return (acknowledged, specs.to_vec()) };
+    for (idx, spec) in specs.iter().enumerate() {
+        match append(&store, spec) {
+            Ok(()) => acknowledged.push(spec.clone()),
+            Err(_) => refused.push(spec.clone()),
+        }
+        // Whatever fails here is tried again, or undone, by whoever comes next.
+        if idx % 2 == 1 {
+            let _ = store.flush();
+        }
+        if idx % 4 == 3 {
+            let _ = store.merge();
+        }
+    }
+    (acknowledged, refused)
+}
+
+fn workload() -> Vec<BatchSpec> {
+    let labels = |n: i64| Labels::from_pairs([("app", format!("app-{}", n % 2))]);
+    let row = |n: i64| RowSpec {
+        timestamp: n / 2 * 1_000_000_000 + n % 3 * DAY_NS,
+        line: format!("line {n}").into_bytes(),
+        metadata: vec![("trace".to_owned(), n.to_string())],
+    };
+    (0..9i64).map(|n| BatchSpec(vec![("fake".to_owned(), labels(n), (n * 3..n * 3 + 4).map(row).collect())])).collect()
+}
+
+/// Everything acknowledged is there once; what was refused may be there, once.
+#[track_caller]
+fn check_survivors(store: &Store, acknowledged: &[BatchSpec], refused: &[BatchSpec], what: &str) {
+    let found = scan_all(store, "fake", &ScanRequest::default(), Direction::Forward);
+    let must = expected(acknowledged, "fake", TimeRange::ALL);
+    let may = expected(refused, "fake", TimeRange::ALL);
+    for (labels, rows) in &must {
+        for row in rows {
+            let count = found.get(labels).map_or(0, |found| found.iter().filter(|other| *other == row).count());
+            assert_eq!(count, 1, "{what}: {labels} {row:?}");
+        }
+    }
+    for (labels, rows) in &found {
+        assert!(rows.is_sorted_by_key(|row| row.timestamp), "{what}: {labels}");
+        let known = |row: &&RowSpec| [&must, &may].iter().any(|m| m.get(labels).is_some_and(|rows| rows.contains(row)));
+        assert_eq!(rows.iter().find(|row| !known(row)), None, "{what}: {labels}");
+        let unique: BTreeSet<&RowSpec> = rows.iter().collect();
+        assert_eq!(unique.len(), rows.len(), "{what}: {labels}");
+    }
+}
+
+#[test]
+fn a_crash_at_any_write_loses_nothing() {
+    let specs = workload();
+    let disk = SimulatedDisk::new();
+    work(&disk, &specs);
+    let operations = disk.operations();
+    assert!(operations > 60, "the workload writes: {operations}");
+    for at in 0..operations + 5 {
+        let disk = SimulatedDisk::new();
+        disk.fail_at(at, Fault::Crash);
+        let (acknowledged, refused) = work(&disk, &specs);
+        for seed in 0..4 {
+            let what = format!("crash at {at}, seed {seed}");
+            let disk = disk.after_crash(at * 31 + seed);
+            let store = open_with(&disk, eager()).unwrap();
+            check_survivors(&store, &acknowledged, &refused, &what);
+            assert_eq!(store.stats().lost_parts, 0, "{what}");
+            assert_eq!(store.stats().replayed.damaged_bytes, 0, "{what}");
+            drop(store);
+            // Recovery leaves a directory from which it finds the same.
+            let store = open_with(&disk, eager()).unwrap();
+            check_survivors(&store, &acknowledged, &refused, &what);
+            store.merge().unwrap();
+            check_survivors(&store, &acknowledged, &refused, &what);
+        }
+    }
+}
+
+#[test]
+fn a_failure_at_any_write_loses_nothing() {
+    let specs = workload();
+    let disk = SimulatedDisk::new();
+    work(&disk, &specs);
+    for at in 0..disk.operations() {
+        let disk = SimulatedDisk::new();
+        disk.fail_at(at, Fault::Once);
+        let (acknowledged, refused) = work(&disk, &specs);
+        let what = format!("failure at {at}");
+        let store = open_with(&disk, eager()).unwrap();
+        check_survivors(&store, &acknowledged, &refused, &what);
+        assert!(acknowledged.len() + 1 >= specs.len() || acknowledged.is_empty(), "{what}: one append fails at most");
+    }
+}
+
+#[test]
+fn a_flipped_bit_is_found_and_never_alters_a_row() {
+    let specs = workload();
+    let make = || {
+        let disk = SimulatedDisk::new();
+        let store = open_with(&disk, options()).unwrap();
+        for (idx, spec) in specs.iter().enumerate() {
+            append(&store, spec).unwrap();
+            if idx == 5 {
+                store.flush().unwrap();
+            }
+        }
+        drop(store);
+        disk
+    };
+    let want = expected(&specs, "fake", TimeRange::ALL);
+    for (path, len) in make().files() {
+        for offset in (0..len).step_by(3) {
+            let what = format!("{} at {offset}", path.display());
+            let disk = make();
+            disk.flip(&path, offset);
+            let store = match open_with(&disk, options()) {
+                Ok(store) => store,
+                Err(Error::Unknown { .. }) => continue,
+                Err(err) => panic!("{what}: {err}"),
+            };
+            let scan = |store: &Store| {
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    try_scan(store, "fake", &ScanRequest::default())
+                }))
+                .unwrap_or_else(|_| panic!("{what}"))
+            };
+            let first = scan(&store);
+            // A merge keeps what can be read, and then queries work again.
+            store.merge().unwrap();
+            let found = match (first, scan(&store)) {
+                (Ok(first), Ok(second)) => {
+                    assert_eq!(first, second, "{what}");
+                    second
+                }
+                (Err(err), Ok(second)) => {
+                    assert!(err.is_damage(), "{what}: {err}");
+                    second
+                }
+                (_, Err(err)) => panic!("{what}: {err}"),
+            };
+            let rows = |map: &BTreeMap<Labels, Vec<RowSpec>>| map.values().flatten().cloned().collect::<BTreeSet<_>>();
+            assert!(rows(&found).is_subset(&rows(&want)), "{what}: rows were altered");
+            let stats = store.stats();
+            let is_noticed = stats.quarantined_files > 0
+                || stats.lost_parts > 0
+                || stats.lost_rows > 0
+                || stats.replayed.torn_bytes > 0;
+            assert!(found == want || is_noticed, "{what}: rows are missing and nobody noticed");
+        }
+    }
+}
+
+#[test]
+fn retention_hides_rows_at_once_and_removes_them_later() {
+    let disk = SimulatedDisk::new();
+    let clock = Arc::new(SetClock::default());
+    let environment = Environment { disk: Arc::new(disk.clone()), clock: clock.clone() };
+    let store = Store::open_in(environment, Path::new("/data"), eager()).unwrap();
+    let specs = workload();
+    for spec in &specs {
+        append(&store, spec).unwrap();
+    }
+    let hour = Duration::from_secs(3600);
+    let keep = |period| Retention {
+        default: TenantRetention { period: Some(period), streams: Vec::new() },
+        ..Retention::default()
+    };
+    clock.0.store(2 * DAY_NS + 3_600_000_000_000, Ordering::Relaxed);
+    store.set_retention(keep(hour * 2));
+    // Only the third day is left.
+    let left = TimeRange { first_ns: 2 * DAY_NS - 3_600_000_000_000, last_ns: i64::MAX };
+    let check = |what: &str| {
+        let want = expected(&specs, "fake", left);
+        assert_eq!(scan_all(&store, "fake", &ScanRequest::default(), Direction::Backward), want, "{what}");
+        let snapshot = store.snapshot(&TenantId::new("fake"));
+        let old = TimeRange { first_ns: 0, last_ns: left.first_ns - 1 };
+        assert_eq!(snapshot.streams(&[], old).unwrap().len(), 0, "{what}");
+    };
+    check("in memory");
+    store.flush().unwrap();
+    check("in parts");
+    assert_eq!(store.stats().parts, 3);
+    store.apply_retention().unwrap();
+    check("removed");
+    assert_eq!((store.stats().parts, disk.list(Path::new("/data/days/1970-01-01")).unwrap().len()), (1, 0));
+    assert!(store.stats().expired_rows > 0);
+}
+
+#[test]
+fn the_oldest_parts_go_before_the_volume_fills() {
+    let disk = SimulatedDisk::new();
+    let store = open(&disk);
+    for spec in &workload() {
+        append(&store, spec).unwrap();
+    }
+    store.flush().unwrap();
+    let stats = store.stats();
+    assert_eq!(stats.parts, 3);
+    let size = SizeLimits { bytes_max: Some(stats.part_bytes - 1), volume_share_max: None };
+    store.set_retention(Retention { size, ..Retention::default() });
+    store.apply_retention().unwrap();
+    let left = scan_all(&store, "fake", &ScanRequest::default(), Direction::Forward);
+    assert_eq!(store.stats().parts, 2);
+    assert!(left.values().flatten().all(|row| row.timestamp >= DAY_NS), "the first day is gone");
+}
+
+#[test]
+fn whole_blocks_are_counted_without_opening_them() {
+    let store = open(&SimulatedDisk::new());
+    let api = stream(r#"app="api""#);
+    futures::executor::block_on(store.append(batch(&api, &[(1, "one"), (2, "three"), (2, "three")]))).unwrap();
+    let request = ScanRequest::default();
+    let counts = |range: TimeRange, request: &ScanRequest| -> Vec<Option<UnitCounts>> {
+        let units = store.snapshot(&api.tenant).plan(request).unwrap();
+        units.iter().map(|unit| unit.counts(range)).collect()
+    };
+    assert_eq!(counts(TimeRange::ALL, &request), [None], "rows in memory may be duplicates");
+    store.flush().unwrap();
+    assert_eq!(counts(TimeRange::ALL, &request), [Some(UnitCounts { rows: 2, line_bytes: 8 })]);
+    assert_eq!(counts(TimeRange { first_ns: 1, last_ns: 1 }, &request), [None]);
+    let filtered = ScanRequest { filters: vec![contains("r")], ..ScanRequest::default() };
+    assert_eq!(counts(TimeRange::ALL, &filtered), [None]);
+    futures::executor::block_on(store.append(batch(&api, &[(2, "three"), (9, "nine")]))).unwrap();
+    store.flush().unwrap();
+    assert_eq!(counts(TimeRange::ALL, &request), [None], "rows of parts that overlap may be duplicates");
+}
+
+#[test]
+fn memory_is_bounded_and_large_logs_replay_through_parts() {
+    let options = || StorageOptions {
+        memtable_bytes_cut: 60 << 10,
+        memtable_bytes_max: 120 << 10,
+        segment_bytes_max: 16 << 10,
+        ..options()
+    };
+    let disk = SimulatedDisk::new();
+    let store = open_with(&disk, options()).unwrap();
+    let spec = |n: i64| {
+        let line = |i: i64| format!("{i} {}", "0123456789abcdef".repeat(20)).into_bytes();
+        let rows = (n * 50..n * 50 + 50).map(|i| RowSpec { timestamp: i, line: line(i), metadata: vec![] });
+        BatchSpec(vec![("fake".to_owned(), Labels::from_pairs([("app", "api")]), rows.collect())])
+    };
+    let specs: Vec<BatchSpec> = (0..30).map(spec).collect();
+    for spec in &specs {
+        append(&store, spec).unwrap();
+        assert!(store.stats().memtable_bytes < 140 << 10);
+    }
+    assert!(store.stats().flushes > 3);
+    drop(store);
+    let store = open_with(&disk, options()).unwrap();
+    check_answers(&store, &specs, TimeRange::ALL);
+    assert!(store.stats().memtable_bytes < 140 << 10);
+}
+
+#[derive(Default)]
+struct SetClock(AtomicI64);
+
+impl Clock for SetClock {
+    fn now_ns(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

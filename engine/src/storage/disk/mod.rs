@@ -53,6 +53,8 @@ pub trait Disk: Send + Sync + 'static {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Lists a folder, sorted by name; empty if there is none.
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>>;
+    /// Takes a folder for this process alone, as long as what is returned lives. `WouldBlock` if another has it.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>>;
     /// Size and free space of the volume.
     fn space(&self, path: &Path) -> io::Result<Space>;
 

@@ -227,6 +227,10 @@ impl Disk for SimulatedDisk {
         Ok(entries)
     }
 
+    fn lock(&self, _: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        Ok(Box::new(()))
+    }
+
     fn space(&self, _: &Path) -> io::Result<Space> {
         let state = self.0.lock();
         let total_bytes = state.capacity_bytes.unwrap_or(1 << 40);
@@ -242,8 +246,12 @@ struct SimulatedWrite {
 impl WriteFile for SimulatedWrite {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.disk.0.lock();
+        let now = state.operations;
         if let Err(err) = state.step() {
-            self.inode.lock().content.extend_from_slice(&bytes[..bytes.len() / 2]);
+            // After a crash there is no process that could write.
+            if state.fault.is_some_and(|(at, _)| at == now) {
+                self.inode.lock().content.extend_from_slice(&bytes[..bytes.len() / 2]);
+            }
             return Err(err);
         }
         let room = state.capacity_bytes.map_or(u64::MAX, |capacity| capacity.saturating_sub(state.used_bytes()));

@@ -19,6 +19,7 @@ use std::time::Instant;
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 
+use super::part::DAY_NS;
 use super::streams::{Registry, StreamNo, TenantStreams};
 use crate::model::{Batch, Rows, Stream, StreamId, TenantId, TimeRange};
 
@@ -195,6 +196,20 @@ impl MemStream {
             if !chunk.is_empty() && time.overlaps(&range) {
                 let (rows, line_bytes) = (chunk.len(), chunk.line_bytes());
                 out.push(MemPiece { source: self.clone(), chunk: idx, rows, time, line_bytes });
+            }
+        }
+    }
+
+    /// Calls `found` with ranges that together hold all rows, and each of which is mostly rows: the time of a chunk, or,
+    /// where that spans days, the timestamps one by one.
+    pub fn each_timestamp_run(&self, mut found: impl FnMut(TimeRange)) {
+        let data = self.data.read();
+        for chunk in data.full.iter().map(|chunk| &**chunk).chain([&data.tail]).filter(|chunk| !chunk.is_empty()) {
+            let time = chunk.time();
+            if time.last_ns.saturating_sub(time.first_ns) < DAY_NS {
+                found(time);
+            } else {
+                chunk.timestamps().iter().for_each(|&ns| found(TimeRange { first_ns: ns, last_ns: ns }));
             }
         }
     }

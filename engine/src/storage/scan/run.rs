@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+pub(super) use super::super::codec::Wanted;
+use super::super::codec::{BlockReader, RowSet};
 use super::super::error::Result;
 use super::super::memtable::Chunk;
+use super::super::part::{Part, PartBlock};
 use super::super::snapshot::ScanRequest;
-use super::Piece;
+use super::{BlockPiece, Piece};
 use crate::model::{Rows, TimeRange};
 
 /// See the module. Rows are addressed by position: their place among the selected ones, sorted by time.
@@ -21,6 +24,7 @@ pub struct Run {
 
 enum Source {
     Mem(Arc<Chunk>),
+    Block(Arc<Part>, Box<BlockReader<PartBlock>>),
 }
 
 impl Run {
@@ -31,6 +35,7 @@ impl Run {
                 let (chunk, len) = piece.open();
                 Ok(Self::of_chunk(chunk, len, request))
             }
+            Piece::Block(piece) => Self::of_block(piece, request),
         }
     }
 
@@ -47,6 +52,32 @@ impl Run {
         }
         let timestamps: Vec<i64> = rows.iter().map(|&row| timestamps[row as usize]).collect();
         Self { left: 0..rows.len(), timestamps, rows, source: Source::Mem(chunk) }
+    }
+
+    fn of_block(piece: &BlockPiece, request: &ScanRequest) -> Result<Self> {
+        let part = &piece.part;
+        let mut reader = part.block(piece.idx, &piece.caches)?;
+        let len = reader.rows();
+        let mut set = if request.range.covers(&part.blocks()[piece.idx].time) {
+            RowSet::full(len)
+        } else {
+            let timestamps = reader.timestamps().map_err(|err| part.codec_error(err))?;
+            let start = timestamps.partition_point(|&timestamp| timestamp < request.range.first_ns);
+            let end = timestamps.partition_point(|&timestamp| timestamp <= request.range.last_ns);
+            RowSet::range(len, start..end.max(start))
+        };
+        if let Some(search) = &piece.search {
+            reader.select(search, &mut set).map_err(|err| part.codec_error(err))?;
+        }
+        let rows: Vec<u32> = set.iter().map(|row| row as u32).collect();
+        let timestamps = if rows.is_empty() {
+            Vec::new()
+        } else {
+            let all = reader.timestamps().map_err(|err| part.codec_error(err))?;
+            rows.iter().map(|&row| all[row as usize]).collect()
+        };
+        let source = Source::Block(part.clone(), Box::new(reader));
+        Ok(Self { left: 0..rows.len(), timestamps, rows, source })
     }
 
     /// Everything was taken.
@@ -68,6 +99,7 @@ impl Run {
     pub fn may_have_duplicates(&self) -> bool {
         match self.source {
             Source::Mem(_) => true,
+            Source::Block(..) => false,
         }
     }
 
@@ -83,26 +115,33 @@ impl Run {
         self.left = if start == self.left.start { end..self.left.end } else { self.left.start..start };
     }
 
-    /// Appends the rows at `positions` to `out`.
-    pub fn render(&self, positions: &[u32], need_lines: bool, need_metadata: bool, out: &mut Rows) -> Result<()> {
-        match &self.source {
+    /// Appends the rows at `positions`, which ascend, to `out`.
+    pub fn render(&mut self, positions: &[u32], wanted: Wanted, out: &mut Rows) -> Result<()> {
+        match &mut self.source {
             Source::Mem(chunk) => {
                 let mut previous = (0, 0);
                 for &position in positions {
                     let row = self.rows[position as usize] as usize;
                     let mut metadata_id = 0;
-                    if need_metadata {
+                    if wanted.metadata {
                         let id = chunk.metadata_id(row);
                         if id != previous.0 {
                             previous = (id, out.metadata.intern(chunk.metadata_set(id).clone()));
                         }
                         metadata_id = previous.1;
                     }
-                    let line: &[u8] = if need_lines { chunk.line(row) } else { b"" };
+                    let line: &[u8] = if wanted.lines { chunk.line(row) } else { b"" };
                     out.push(self.timestamps[position as usize], line, metadata_id);
                 }
+                Ok(())
+            }
+            Source::Block(part, reader) => {
+                let mut set = RowSet::empty(reader.rows());
+                for &position in positions {
+                    set.insert(self.rows[position as usize] as usize);
+                }
+                reader.render(&set, wanted, out).map_err(|err| part.codec_error(err))
             }
         }
-        Ok(())
     }
 }

@@ -29,7 +29,7 @@ pub struct Replayed {
 /// Hands every record of the segments from `first` on to `apply`, in order; `segment_done` follows each segment.
 /// Segments before `first` are in parts already, and are removed.
 ///
-/// Only the newest segment may end torn: its tail is cut off. Damage elsewhere is copied to quarantine and counted;
+/// Only the newest segment with records may end torn: its tail is cut off. Damage elsewhere is copied to quarantine and counted;
 /// what checks out behind it is still used.
 pub fn replay(
     disk: &dyn Disk,
@@ -50,8 +50,9 @@ pub fn replay(
         }
     }
     numbers.sort_unstable();
-    let newest = numbers.last().copied();
-    let mut replayed = Replayed { next_segment: newest.map_or(first, |n| n + 1), ..Replayed::default() };
+    let next_segment = numbers.last().map_or(first, |newest| newest + 1);
+    let mut replayed = Replayed { next_segment, ..Replayed::default() };
+    let newest = newest_in_use(disk, dir, &numbers)?;
     for number in numbers {
         let path = segment_path(dir, number);
         let bytes = disk.read(&path).map_err(Error::io("read", &path))?;
@@ -76,7 +77,7 @@ pub fn replay(
         replayed.segments += 1;
         if let Some(offset) = tail {
             let len = (bytes.len() - offset) as u64;
-            if Some(number) == newest {
+            if number >= newest {
                 warn!(path = %path.display(), offset, len, "cut the torn end of the newest log segment");
                 replayed.torn_bytes += len;
             } else {
@@ -88,7 +89,7 @@ pub fn replay(
             replayed.damaged_bytes += damaged_bytes;
             quarantine.copy(&path, &bytes);
         }
-        if let Some(offset) = tail.filter(|_| Some(number) == newest) {
+        if let Some(offset) = tail.filter(|_| number >= newest) {
             // Without its header a segment holds nothing, and a later start should not take it for damage.
             if offset < HEADER_BYTES {
                 disk.remove(&path).map_err(Error::io("remove", &path))?;
@@ -99,6 +100,19 @@ pub fn replay(
         segment_done(number)?;
     }
     Ok(replayed)
+}
+
+/// The newest segment that holds a record. Later ones were created and never used: a full disk can keep the writer in
+/// the old segment.
+fn newest_in_use(disk: &dyn Disk, dir: &Path, numbers: &[SegmentNo]) -> Result<SegmentNo> {
+    for &number in numbers.iter().rev() {
+        let path = segment_path(dir, number);
+        let bytes = disk.read(&path).map_err(Error::io("read", &path))?;
+        if walk(number, &bytes).any(|found| matches!(found, Found::Record { .. })) {
+            return Ok(number);
+        }
+    }
+    Ok(0)
 }
 
 #[cfg(test)]
