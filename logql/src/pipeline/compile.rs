@@ -199,6 +199,8 @@ fn needs(
         needs.add(names.intern(&unwrap.label));
         unwrap.filters.iter().for_each(|filter| add_filter(filter, &mut needs, names));
     }
+    // Without a grouping the error fails the query whoever names it.
+    needs.error &= *wanted != Wanted::All;
     needs
 }
 
