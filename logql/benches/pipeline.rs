@@ -112,10 +112,13 @@ fn run(pipeline: &Pipeline, stream: &StreamContext, lines: &[String]) -> usize {
     passed
 }
 
+/// Name, lines, and queries by name.
+type Kind = (&'static str, Vec<String>, &'static [(&'static str, &'static str)]);
+
 fn bench(c: &mut Criterion) {
     let labels = [("namespace", "matrix"), ("pod", "synapse-0"), ("app", "synapse"), ("stream", "stdout")];
     let stream = StreamContext::new(Labels::from_pairs(labels));
-    let kinds: [(&str, Vec<String>, &[(&str, &str)]); 3] = [
+    let kinds: [Kind; 3] = [
         (
             "json",
             json_lines(),

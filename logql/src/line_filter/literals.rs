@@ -59,7 +59,10 @@ impl Literals {
 
 /// What a line must contain when the regular expression is found in it.
 pub(crate) fn required_by(hir: &Hir) -> Option<Literals> {
-    let alternatives = required(hir);
+    let mut alternatives = required(hir);
+    // Expressions see a byte that is not UTF-8 as U+FFFD, so such a line need not contain the character itself.
+    let is_replacement = |needle: &Needle| memmem::find(&needle.bytes, "\u{fffd}".as_bytes()).is_some();
+    alternatives.iter_mut().for_each(|needles| needles.retain(|needle| !is_replacement(needle)));
     let is_condition = !alternatives.is_empty() && alternatives.iter().all(|needles| !needles.is_empty());
     is_condition.then_some(Literals { alternatives })
 }
@@ -216,6 +219,7 @@ mod tests {
         check(r"\bGET\b.*\b401\b", "GET&401");
         check("^$", "-");
         check("ab{2}c", "abbc");
+        check("ab.\u{fffd}.cd", "ab&cd");
     }
 
     #[test]

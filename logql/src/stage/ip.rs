@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+use memchr::memchr2;
 
 /// `ip: invalid pattern: "…"`
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,22 +50,31 @@ impl IpMatcher {
     /// as a whole (`1.2.3.4.5`) is passed over.
     pub fn matches(&self, text: &[u8]) -> bool {
         let mut at = 0;
-        while at < text.len() {
-            let rest = &text[at..];
-            if starts_v4(rest) {
-                let run = run_len(rest, |b| b.is_ascii_digit() || b == b'.');
-                if parse_v4(&rest[..run]).is_some_and(|address| self.contains(IpAddr::V4(address))) {
-                    return true;
-                }
-                at += run;
-            } else if starts_v6(rest) {
-                let run = run_len(rest, |b| b.is_ascii_hexdigit() || b == b':' || b == b'.');
-                if parse_v6(&rest[..run]).is_some_and(|address| self.contains(IpAddr::V6(address))) {
-                    return true;
-                }
-                at += run;
-            } else {
-                at += 1;
+        // Every candidate has a dot or a colon among its first five bytes, so the search goes from one to the next.
+        while let Some(found) = text.get(at..).and_then(|rest| memchr2(b'.', b':', rest)) {
+            let mark = at + found;
+            let mut start = at.max(mark.saturating_sub(4));
+            at = mark + 1;
+            while start <= mark {
+                let rest = &text[start..];
+                let run = if starts_v4(rest) {
+                    let run = run_len(rest, |b| b.is_ascii_digit() || b == b'.');
+                    if parse_v4(&rest[..run]).is_some_and(|address| self.contains(IpAddr::V4(address))) {
+                        return true;
+                    }
+                    run
+                } else if starts_v6(rest) {
+                    let run = run_len(rest, |b| b.is_ascii_hexdigit() || b == b':' || b == b'.');
+                    if parse_v6(&rest[..run]).is_some_and(|address| self.contains(IpAddr::V6(address))) {
+                        return true;
+                    }
+                    run
+                } else {
+                    start += 1;
+                    continue;
+                };
+                at = start + run;
+                break;
             }
         }
         false
@@ -97,6 +107,8 @@ fn parse_v6(run: &[u8]) -> Option<Ipv6Addr> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -123,6 +135,38 @@ mod tests {
         check("::/0", "12:34:56", false);
         check("10.0.0.2", "from 10.0.0.1 to 10.0.0.2 bytes=5", true);
         check("10.0.0.2", "", false);
+    }
+
+    /// As the contract tells it: byte after byte.
+    fn matches_slowly(matcher: &IpMatcher, text: &[u8]) -> bool {
+        let mut at = 0;
+        while at < text.len() {
+            let rest = &text[at..];
+            let run = if starts_v4(rest) {
+                run_len(rest, |b| b.is_ascii_digit() || b == b'.')
+            } else if starts_v6(rest) {
+                run_len(rest, |b| b.is_ascii_hexdigit() || b == b':' || b == b'.')
+            } else {
+                at += 1;
+                continue;
+            };
+            let address = std::str::from_utf8(&rest[..run]).ok().and_then(|run| run.parse().ok());
+            if address.is_some_and(|address| matcher.contains(address)) {
+                return true;
+            }
+            at += run;
+        }
+        false
+    }
+
+    proptest! {
+        #[test]
+        fn the_search_finds_what_a_scan_finds(text in "[0-9a-f.: x]{0,24}|([0-9]{1,3}[.: ]){0,8}[0-9a-f:]{0,6}") {
+            for pattern in ["0.0.0.0/0", "::/0", "0.0.0.0-9.9.9.9", "::1"] {
+                let matcher = IpMatcher::parse(pattern).expect(pattern);
+                prop_assert_eq!(matcher.matches(text.as_bytes()), matches_slowly(&matcher, text.as_bytes()), "{}", text);
+            }
+        }
     }
 
     #[test]

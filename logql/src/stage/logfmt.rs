@@ -53,10 +53,7 @@ impl Pairs<'_> {
         let line = self.line;
         self.at += line.get(self.at..)?.iter().position(|&b| b > b' ')?;
         let start = self.at;
-        let end = match line[start..].iter().position(|&b| b <= b' ' || b == b'=' || b == b'"') {
-            Some(len) => start + len,
-            None => line.len(),
-        };
+        let end = token_end(line, start);
         self.at = end;
         let key = (start, end);
         match line.get(end) {
@@ -75,8 +72,7 @@ impl Pairs<'_> {
             return Some(self.quoted(key));
         }
         let start = self.at;
-        let stop = line[start..].iter().position(|&b| b <= b' ' || b == b'=' || b == b'"');
-        self.at = stop.map_or(line.len(), |len| start + len);
+        self.at = token_end(line, start);
         Some(match line.get(self.at) {
             Some(b'=') => self.fault(Reason::Equal),
             Some(b'"') => self.fault(Reason::Quote),
@@ -112,6 +108,24 @@ impl Pairs<'_> {
         let rest = self.line.get(self.at..).unwrap_or(b"");
         self.at += rest.iter().position(|&b| b <= b' ').unwrap_or(rest.len());
     }
+}
+
+/// Bytes that end a key or a bare value: blanks, `=` and `"`.
+const ENDS: [bool; 256] = {
+    let mut ends = [false; 256];
+    let mut b = 0;
+    while b <= b' ' as usize {
+        ends[b] = true;
+        b += 1;
+    }
+    ends[b'=' as usize] = true;
+    ends[b'"' as usize] = true;
+    ends
+};
+
+/// Where the key or bare value that starts at `start` ends.
+fn token_end(line: &[u8], start: usize) -> usize {
+    line[start..].iter().position(|&b| ENDS[b as usize]).map_or(line.len(), |len| start + len)
 }
 
 fn is_valid_key(key: &[u8]) -> bool {
@@ -303,9 +317,12 @@ fn plain_text(raw: &[u8], text: &mut String) -> bool {
 
 /// Is `raw` in sanitised form `key`? `name` is room to work in.
 fn is_named(raw: &[u8], key: &str, name: &mut String) -> bool {
+    if raw == key.as_bytes() {
+        return true;
+    }
     let is_clean = raw.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_');
     if is_clean && !raw.first().is_some_and(u8::is_ascii_digit) {
-        return raw == key.as_bytes();
+        return false;
     }
     name.clear();
     sanitize(name, &String::from_utf8_lossy(raw));

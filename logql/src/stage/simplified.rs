@@ -25,8 +25,13 @@ impl Test {
             Self::Always => true,
             Self::NotEmpty => !value.is_empty(),
             Self::Equal { text, ignore_case: false } => value == text,
-            Self::Equal { text, .. } => value.to_lowercase() == *text,
             Self::Contains { text, ignore_case: false } => value.contains(text.as_str()),
+            Self::Equal { text, .. } if value.is_ascii() && text.is_ascii() => value.eq_ignore_ascii_case(text),
+            Self::Contains { text, .. } if value.is_ascii() && text.is_ascii() => {
+                let mut windows = value.as_bytes().windows(text.len().max(1));
+                text.is_empty() || windows.any(|window| window.eq_ignore_ascii_case(text.as_bytes()))
+            }
+            Self::Equal { text, .. } => value.to_lowercase() == *text,
             Self::Contains { text, .. } => value.to_lowercase().contains(text.as_str()),
         }
     }

@@ -177,8 +177,9 @@ impl Paths {
         }
         let active: Active =
             (0..self.0.len() as u16).filter(|&idx| self.0[idx as usize].segments.len() <= SEGMENTS_MAX).collect();
-        let mut walk = Walk { paths: &self.0, source, found: SmallVec::from_elem(false, self.0.len()), labels, env };
-        // What cannot be read ends the search; what was found before it stays.
+        let found = SmallVec::from_elem(false, self.0.len());
+        let mut walk = Walk { paths: &self.0, source, found, missing: self.0.len(), labels, env };
+        // What cannot be read ends the search, as does having found everything; what was found stays.
         let _ = walk.value(0, &active, 0);
         let Walk { found, labels, .. } = walk;
         for (path, found) in self.0.iter().zip(found) {
@@ -195,13 +196,14 @@ struct Walk<'a> {
     source: Source<'a>,
     /// Per path. The first place that fits wins.
     found: SmallVec<[bool; 16]>,
+    missing: usize,
     labels: &'a mut LabelState,
     env: Env<'a>,
 }
 
 impl Walk<'_> {
     /// Follows the `active` paths, of which `depth` segments are behind, into the value at `at`, and returns where
-    /// the value ends. `None`: it cannot be read.
+    /// the value ends. `None`: it cannot be read, or nothing is missing any more.
     fn value(&mut self, at: usize, active: &Active, depth: usize) -> Option<usize> {
         let text = self.source.bytes;
         let goes_deeper = active.iter().any(|&idx| self.paths[idx as usize].segments.len() > depth);
@@ -245,22 +247,26 @@ impl Walk<'_> {
 
     /// Takes the value at `at` for the paths whose next segment it is, and returns where it ends.
     fn step(&mut self, at: usize, active: &Active, depth: usize, is_next: impl Fn(&Segment) -> bool) -> Option<usize> {
-        let fits = |&idx: &u16| {
+        let fits = |idx: u16| {
             let segments = &self.paths[idx as usize].segments;
             !self.found[idx as usize] && segments.get(depth).is_some_and(&is_next)
         };
-        let active: Active = active.iter().copied().filter(fits).collect();
-        if active.is_empty() {
+        if !active.iter().any(|&idx| fits(idx)) {
             return value(self.source.bytes, at).ok().map(Token::next);
         }
+        let active: Active = active.iter().copied().filter(|&idx| fits(idx)).collect();
         for &idx in &active {
             if self.paths[idx as usize].segments.len() == depth + 1 {
                 let token = value(self.source.bytes, at).ok()?;
                 self.found[idx as usize] = true;
+                self.missing -= 1;
                 let label = self.labels.target(self.paths[idx as usize].label);
                 let value = scalar(self.source, token, self.labels, &self.env);
                 self.labels.set(label, value);
             }
+        }
+        if self.missing == 0 {
+            return None;
         }
         self.value(at, &active, depth + 1)
     }

@@ -1,0 +1,13 @@
+//! `| decolorize` survives any bytes.
+
+#![no_main]
+
+mod stage;
+
+use std::sync::OnceLock;
+
+use libfuzzer_sys::fuzz_target;
+
+static COMPILED: OnceLock<Vec<stage::Compiled>> = OnceLock::new();
+
+fuzz_target!(|line: &[u8]| stage::run(&COMPILED, &[r#"| decolorize"#, r#"| decolorize | logfmt"#], line));

@@ -1,0 +1,13 @@
+//! `| pattern`: captures of invalid UTF-8 stay inside the line.
+
+#![no_main]
+
+mod stage;
+
+use std::sync::OnceLock;
+
+use libfuzzer_sys::fuzz_target;
+
+static COMPILED: OnceLock<Vec<stage::Compiled>> = OnceLock::new();
+
+fuzz_target!(|line: &[u8]| stage::run(&COMPILED, &[r#"| pattern `<a> - <_> <b>`"#, r#"| pattern `é<a>`"#], line));
