@@ -83,7 +83,9 @@ async fn start(dir: &Path, yaml: &str) -> (Server, Client) {
     (server, client)
 }
 
-async fn append(server: &Server, tenant: &str, labels: &[(&str, &str)], rows: &[(i64, &str, &[(&str, &str)])]) {
+type Pairs<'a> = &'a [(&'a str, &'a str)];
+
+async fn append(server: &Server, tenant: &str, labels: Pairs<'_>, rows: &[(i64, &str, Pairs<'_>)]) {
     let store = &server.app().store;
     let mut batch = Batch::default();
     for &(ts_ns, line, metadata) in rows {
@@ -101,7 +103,7 @@ const OPEN: &str = "auth_enabled: false\nlimits_config: {max_query_length: 0}";
 /// Ten lines, ten seconds apart, in `{app="web"}`; one with metadata.
 async fn fill(server: &Server) {
     let lines: Vec<String> = (0..10).map(|i| format!("line {i}")).collect();
-    let metadata: &[(&str, &str)] = &[("trace_id", "x")];
+    let metadata: Pairs<'_> = &[("trace_id", "x")];
     let rows: Vec<_> = (0..10)
         .map(|i| ((T + 10 * i) * SECOND, lines[i as usize].as_str(), if i == 9 { metadata } else { &[] }))
         .collect();
