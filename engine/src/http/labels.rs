@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
+use logstack_logql::units::PrometheusDuration;
 
 use super::app::{App, Read};
 use super::json::JsonWriter;
@@ -30,10 +31,22 @@ pub async fn names(State(app): State<Arc<App>>, read: Read) -> Response {
 }
 
 pub(super) async fn list_names(app: &App, read: &Read) -> Result<Vec<String>, Error> {
-    let range = read.params.bounds(read.caller.now_ns)?.range();
+    let range = index_range(read)?;
     let selector = parse_selector(read.params.get("query"))?;
     let (names, _) = read.run(app, move |engine, caller, _| engine.label_names(caller, &selector, range)).await?;
     Ok(names)
+}
+
+/// The range of a question to the index. One that ends before it starts gets the answer that Loki gives here.
+fn index_range(read: &Read) -> Result<TimeRange, Error> {
+    let bounds = read.params.bounds_unchecked(read.caller.now_ns)?;
+    if bounds.end_ns < bounds.start_ns {
+        let lookback = PrometheusDuration(read.caller.limits.max_query_lookback.as_nanos());
+        return Err(Error::Refused(format!(
+            "this data is no longer available, it is past now - max_query_lookback ({lookback})"
+        )));
+    }
+    Ok(bounds.range())
 }
 
 /// Values of a label.
@@ -45,7 +58,7 @@ pub async fn values(State(app): State<Arc<App>>, Path(name): Path<String>, read:
 }
 
 async fn list_values(app: &App, read: &Read, name: String) -> Result<Vec<String>, Error> {
-    let range = read.params.bounds(read.caller.now_ns)?.range();
+    let range = index_range(read)?;
     let selector = parse_selector(read.params.get("query"))?;
     let (values, _) =
         read.run(app, move |engine, caller, _| engine.label_values(caller, &name, &selector, range)).await?;
@@ -77,7 +90,7 @@ pub async fn series(State(app): State<Arc<App>>, read: Read) -> Response {
 }
 
 async fn list_series(app: &App, read: &Read) -> Result<JsonWriter, Error> {
-    let range = read.params.bounds(read.caller.now_ns)?.range();
+    let range = index_range(read)?;
     let texts: Vec<&str> = read.params.all("match[]").chain(read.params.all("match")).collect();
     let selectors = match texts[..] {
         [one] if is_everything(one) => Vec::new(),

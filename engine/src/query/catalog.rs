@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use logstack_logql::Labels;
 use logstack_logql::ast::Matcher;
+use logstack_logql::{Labels, ParseError};
 
 use super::admission::check_length;
 use super::metric::column::Column;
@@ -22,7 +22,11 @@ use crate::storage::ScanRequest;
 /// A syntax error, or more than a selector.
 pub fn parse_selector(text: Option<&str>) -> Result<Vec<Matcher>, Error> {
     let Some(text) = text else { return Ok(Vec::new()) };
-    logstack_logql::parse_selector(text).map_err(|error| Error::refused(error.to_string()))
+    match logstack_logql::parse_selector(text) {
+        Ok(selector) if selector.is_empty() => Err(Error::refused(ParseError::not_selective().to_string())),
+        Ok(selector) => Ok(selector),
+        Err(error) => Err(Error::refused(error.to_string())),
+    }
 }
 
 /// True for `{}`: the parser refuses it, but some routes take it for "all streams".
@@ -39,7 +43,7 @@ pub struct IndexStats {
     pub blocks: u64,
     /// Entries; an estimate where a block is partly in the range.
     pub entries: u64,
-    /// Bytes of their lines; the same.
+    /// Bytes of their lines and metadata, in whole kilobytes per stream; the same.
     pub bytes: u64,
 }
 
@@ -134,13 +138,18 @@ impl Engine {
         let Some(range) = admit_range(caller, range)? else { return Ok(IndexStats::default()) };
         let units = self.sources(caller).plan(selector, &ScanRequest { range, ..ScanRequest::default() })?;
         let mut stats = IndexStats::default();
-        for planned in &units {
-            let share = share(planned, range);
-            stats.blocks += 1;
-            stats.entries += scaled(planned.unit.rows, share).max(1);
-            stats.bytes += scaled(planned.unit.bytes, share);
+        for stream in units.chunk_by(|a, b| Arc::ptr_eq(&a.stream, &b.stream)) {
+            let mut bytes = 0.0;
+            for planned in stream {
+                let share = share(planned, range);
+                stats.blocks += 1;
+                stats.entries += ((planned.unit.rows as f64 * share).round() as u64).max(1);
+                bytes += stored_bytes(planned) * share;
+            }
+            stats.streams += 1;
+            // Whole kilobytes per stream, as Loki's index keeps them.
+            stats.bytes += (bytes / 1024.0).round() as u64 * 1024;
         }
-        stats.streams = units.chunk_by(|a, b| Arc::ptr_eq(&a.stream, &b.stream)).count() as u64;
         Ok(stats)
     }
 
@@ -168,7 +177,7 @@ impl Engine {
                 .iter()
                 .enumerate()
                 .filter(|(_, bucket)| planned.unit.time.overlaps(bucket))
-                .map(|(idx, bucket)| (idx, planned.unit.bytes as f64 * share(planned, *bucket)))
+                .map(|(idx, bucket)| (idx, stored_bytes(planned) * share(planned, *bucket)))
                 .collect();
             for labels in row_labels(planned.stream.labels(), &query.by) {
                 let column = rows.entry(labels).or_insert_with(|| Column::absent(buckets.len()));
@@ -237,8 +246,10 @@ fn share(planned: &PlannedUnit, range: TimeRange) -> f64 {
     length(time.first_ns.max(range.first_ns), time.last_ns.min(range.last_ns)) / length(time.first_ns, time.last_ns)
 }
 
-fn scaled(count: u64, share: f64) -> u64 {
-    (count as f64 * share).round() as u64
+/// Lines and an estimate of their metadata, which units do not count: an entry has its level at least, and Loki keeps a
+/// pair as two numbers of four bytes.
+fn stored_bytes(planned: &PlannedUnit) -> f64 {
+    (planned.unit.bytes + 8 * planned.unit.rows) as f64
 }
 
 /// The buckets of a volume query: the multiples of the step cut the range.

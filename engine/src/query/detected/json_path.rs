@@ -3,7 +3,8 @@
 use std::fmt;
 
 use hashbrown::HashMap;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 /// How deep objects may nest; the parser behind gives up earlier on anything sane.
 const DEPTH_MAX: usize = 64;
@@ -11,9 +12,7 @@ const DEPTH_MAX: usize = 64;
 /// The path, key by key, of each label: nested names joined by `_`, sanitised, the first of equal ones.
 pub fn paths(line: &[u8]) -> HashMap<String, Vec<String>> {
     let mut walk = Walk { path: Vec::new(), name: String::new(), paths: HashMap::new() };
-    let mut json = serde_json::Deserializer::from_slice(line);
-    // What stands before a fault has been found.
-    let _ = Member(&mut walk).deserialize(&mut json);
+    walk.object(&String::from_utf8_lossy(line));
     walk.paths
 }
 
@@ -24,78 +23,50 @@ struct Walk {
 }
 
 impl Walk {
-    fn found(&mut self) {
-        if !self.path.is_empty() && !self.paths.contains_key(&self.name) {
-            self.paths.insert(self.name.clone(), self.path.clone());
+    /// Walks the members of the object that `text` begins with, up to its end or a fault.
+    fn object(&mut self, text: &str) {
+        if self.path.len() < DEPTH_MAX {
+            let mut json = serde_json::Deserializer::from_str(text);
+            let _ = json.deserialize_map(Members(self));
         }
     }
 }
 
-/// A value at the present path.
-struct Member<'a>(&'a mut Walk);
+/// The members of an object. Values are looked at by their first character only, so that a string that a stricter
+/// reader would refuse (half a surrogate pair) is still found.
+struct Members<'a>(&'a mut Walk);
 
-impl<'de> DeserializeSeed<'de> for Member<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Member<'_> {
+impl<'de> Visitor<'de> for Members<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
+        f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let name_len = self.0.name.len();
+        let walk = self.0;
+        let name_len = walk.name.len();
         while let Some(key) = map.next_key::<String>()? {
-            if self.0.path.len() >= DEPTH_MAX {
-                map.next_value::<IgnoredAny>()?;
-                continue;
+            append_sanitized(&mut walk.name, &key);
+            walk.path.push(key);
+            match map.next_value::<&RawValue>() {
+                Ok(value) => match value.get().as_bytes().first() {
+                    Some(b'{') => walk.object(value.get()),
+                    Some(b'[' | b'n') | None => {}
+                    Some(_) if walk.paths.contains_key(&walk.name) => {}
+                    Some(_) => {
+                        walk.paths.insert(walk.name.clone(), walk.path.clone());
+                    }
+                },
+                Err(fault) => {
+                    walk.path.pop();
+                    walk.name.truncate(name_len);
+                    return Err(fault);
+                }
             }
-            append_sanitized(&mut self.0.name, &key);
-            self.0.path.push(key);
-            map.next_value_seed(Member(self.0))?;
-            self.0.path.pop();
-            self.0.name.truncate(name_len);
+            walk.path.pop();
+            walk.name.truncate(name_len);
         }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        self.0.found();
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        self.0.found();
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        self.0.found();
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        self.0.found();
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        self.0.found();
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
         Ok(())
     }
 }
@@ -122,5 +93,7 @@ mod tests {
         assert_eq!(get("_1x").as_deref(), Some("1x"));
         assert_eq!(get("_").as_deref(), Some("é"));
         assert_eq!((get("a_d"), get("n"), get("a")), (None, None, None));
+        let half = super::paths(br#"{"bad":"\ud800","next":1}"#);
+        assert!(half.contains_key("bad") && half.contains_key("next"));
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use logstack_logql::Labels;
 use logstack_logql::pipeline::{Category, Output};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::query::request::ExtraLabels;
 
@@ -18,6 +19,8 @@ pub struct LineLabels {
     pub shown: Labels,
     /// With `categorize-labels`, the others.
     pub extra: Arc<ExtraLabels>,
+    /// Of names, values and, where they matter, categories.
+    pub hash: u64,
 }
 
 /// One thread's label sets.
@@ -81,6 +84,7 @@ impl LabelCache {
         let labels = Arc::new(LineLabels {
             shown: Labels::from_pairs(output.labels().filter(|label| is_shown(label.2)).map(|(n, v, _)| (n, v))),
             extra: Arc::new(ExtraLabels { metadata: of(Category::Metadata), parsed: of(Category::Parsed) }),
+            hash: xxh3_64(&self.key),
         });
         self.bytes += SET_BYTES + 2 * self.key.len() as u64;
         self.sets.insert(self.key.as_slice().into(), labels.clone());

@@ -4,6 +4,9 @@
 //! once it has that many, nothing older (or younger) than the worst of them can be in the answer, and the bound is
 //! told to the others. A unit beyond the bound is not opened, a scan that passes it stops.
 //!
+//! Storage has no two equal entries, but a pipeline may make entries equal: by timestamp, line and labels. Those come
+//! once, as in the recorded answers (category `ties_dups`).
+//!
 //! With an `interval` the walk must be in order over all streams: [`interval`].
 
 mod interval;
@@ -14,10 +17,12 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering as AtomicOrdering};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use logstack_logql::Labels;
 use logstack_logql::ast::LogExpr;
 use logstack_logql::pipeline::{Entry, Pipeline, Scratch, Wanted};
+
+use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use self::labels::{LabelCache, LineLabels};
 use super::evaluation::Evaluation;
@@ -51,6 +56,8 @@ struct Plan {
     direction: Direction,
     interval_ns: i64,
     categorize: bool,
+    /// The pipeline may make entries equal that storage has apart.
+    may_repeat: bool,
 }
 
 impl Plan {
@@ -69,6 +76,7 @@ impl Plan {
             Direction::Backward => units.sort_by_key(|planned| std::cmp::Reverse(planned.unit.time.last_ns)),
         }
         Ok(Self {
+            may_repeat: !pipeline.is_passthrough(),
             pipeline,
             request,
             units,
@@ -121,6 +129,11 @@ struct Place {
 }
 
 impl Candidate {
+    /// Equal for entries that a reader could not tell apart.
+    fn identity(&self) -> u128 {
+        xxh3_128_with_seed(&self.line, self.labels.hash ^ self.place.distance as u64)
+    }
+
     fn bytes(&self) -> u64 {
         self.line.len() as u64 + CANDIDATE_BYTES
     }
@@ -160,6 +173,10 @@ fn best(evaluation: &Evaluation, plan: &Arc<Plan>) -> Result<Vec<Candidate>, Err
         candidates.extend(worker.best);
     }
     candidates.sort_unstable();
+    if plan.may_repeat {
+        let mut seen = HashSet::with_capacity(candidates.len());
+        candidates.retain(|candidate| seen.insert(candidate.identity()));
+    }
     candidates.truncate(plan.limit);
     Ok(candidates)
 }
@@ -171,6 +188,8 @@ struct Worker {
     labels: LabelCache,
     /// At most `limit`; the last along the walk on top.
     best: BinaryHeap<Candidate>,
+    /// Of `best`, where entries may repeat.
+    identities: HashSet<u128>,
     held_bytes: u64,
     charged_bytes: u64,
     stats: Stats,
@@ -183,6 +202,7 @@ impl Worker {
             rows: Rows::default(),
             labels: LabelCache::new(plan.categorize),
             best: BinaryHeap::new(),
+            identities: HashSet::new(),
             held_bytes: 0,
             charged_bytes: 0,
             stats: Stats { used_metadata: true, ..Stats::default() },
@@ -223,12 +243,18 @@ impl Worker {
                 let Some(output) = plan.pipeline.run(&planned.stream, &entry, &mut self.scratch) else { continue };
                 let candidate =
                     Candidate { place, line: output.line().into(), labels: self.labels.of(&output, metadata_id) };
+                if plan.may_repeat && !self.identities.insert(candidate.identity()) {
+                    continue;
+                }
                 self.held_bytes += candidate.bytes();
                 self.best.push(candidate);
                 if self.best.len() > plan.limit
                     && let Some(dropped) = self.best.pop()
                 {
                     self.held_bytes -= dropped.bytes();
+                    if plan.may_repeat {
+                        self.identities.remove(&dropped.identity());
+                    }
                 }
             }
             if self.best.len() >= plan.limit
