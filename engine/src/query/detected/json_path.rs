@@ -23,6 +23,12 @@ struct Walk {
 }
 
 impl Walk {
+    fn found(&mut self) {
+        if !self.paths.contains_key(&self.name) {
+            self.paths.insert(self.name.clone(), self.path.clone());
+        }
+    }
+
     /// Walks the members of the object that `text` begins with, up to its end or a fault.
     fn object(&mut self, text: &str) {
         if self.path.len() < DEPTH_MAX {
@@ -53,12 +59,11 @@ impl<'de> Visitor<'de> for Members<'_> {
                 Ok(value) => match value.get().as_bytes().first() {
                     Some(b'{') => walk.object(value.get()),
                     Some(b'[' | b'n') | None => {}
-                    Some(_) if walk.paths.contains_key(&walk.name) => {}
-                    Some(_) => {
-                        walk.paths.insert(walk.name.clone(), walk.path.clone());
-                    }
+                    Some(_) => walk.found(),
                 },
                 Err(fault) => {
+                    // The parser of lines takes numbers that are none (`007`).
+                    walk.found();
                     walk.path.pop();
                     walk.name.truncate(name_len);
                     return Err(fault);

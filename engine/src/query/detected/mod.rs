@@ -254,8 +254,9 @@ fn visit_fields(
             let by_query: Vec<(&str, &str)> = by_query.map(|(name, value)| (&**name, &**value)).collect();
             let found = found.iter().map(|(name, value)| (name.as_str(), value.as_str()));
             for (name, value) in by_query.into_iter().chain(found) {
-                let key = name.strip_suffix("_extracted").unwrap_or(name);
-                let path = paths.get(name).or_else(|| paths.get(key));
+                // A name that a stream label has was extended by the parser.
+                let own = name.strip_suffix("_extracted").filter(|own| stream.labels.get(own).is_some());
+                let path = own.and_then(|own| paths.get(own)).or_else(|| paths.get(name));
                 see(name, value, Some(parser), path.map(Vec::as_slice));
             }
         }

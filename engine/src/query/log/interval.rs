@@ -136,10 +136,10 @@ impl Walk {
     /// Takes or passes over the row at `place`, and lines up the next one of its unit.
     fn visit(&mut self, place: Place, at: usize, plan: &Plan, control: &Control) -> Result<(), Error> {
         let Some(cursor) = &mut self.open[at] else { return Ok(()) };
-        let is_far_enough = self
-            .kept
-            .last()
-            .is_none_or(|last: &Candidate| place.distance.saturating_sub(last.place.distance) >= plan.interval_ns);
+        let hour = |place: Place| plan.distance(place.distance).div_euclid(HOUR_NS);
+        let is_far_enough = self.kept.last().is_none_or(|last: &Candidate| {
+            place.distance.saturating_sub(last.place.distance) >= plan.interval_ns || hour(place) != hour(last.place)
+        });
         if is_far_enough && let Some(row) = cursor.row(plan) {
             let metadata_id = cursor.rows.metadata_ids[row];
             let entry = Entry {

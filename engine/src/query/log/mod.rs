@@ -4,8 +4,8 @@
 //! once it has that many, nothing older (or younger) than the worst of them can be in the answer, and the bound is
 //! told to the others. A unit beyond the bound is not opened, a scan that passes it stops.
 //!
-//! Storage has no two equal entries, but a pipeline may make entries equal: by timestamp, line and labels. Those come
-//! once, as in the recorded answers (category `ties_dups`).
+//! Storage has no two equal entries, but a pipeline may make entries of a stream equal: by timestamp, line and labels.
+//! Those come once, as in the recorded answers (category `ties_dups`); entries of different streams never count as one.
 //!
 //! With an `interval` the walk must be in order over all streams: [`interval`].
 
@@ -129,9 +129,9 @@ struct Place {
 }
 
 impl Candidate {
-    /// Equal for entries that a reader could not tell apart.
+    /// Equal for entries of a stream and an instant that a reader could not tell apart.
     fn identity(&self) -> u128 {
-        xxh3_128_with_seed(&self.line, self.labels.hash ^ self.place.distance as u64)
+        xxh3_128_with_seed(&self.line, self.labels.hash)
     }
 
     fn bytes(&self) -> u64 {
@@ -173,10 +173,6 @@ fn best(evaluation: &Evaluation, plan: &Arc<Plan>) -> Result<Vec<Candidate>, Err
         candidates.extend(worker.best);
     }
     candidates.sort_unstable();
-    if plan.may_repeat {
-        let mut seen = HashSet::with_capacity(candidates.len());
-        candidates.retain(|candidate| seen.insert(candidate.identity()));
-    }
     candidates.truncate(plan.limit);
     Ok(candidates)
 }
@@ -188,7 +184,7 @@ struct Worker {
     labels: LabelCache,
     /// At most `limit`; the last along the walk on top.
     best: BinaryHeap<Candidate>,
-    /// Of `best`, where entries may repeat.
+    /// Of the entries of the present unit at the present instant, where they may repeat.
     identities: HashSet<u128>,
     held_bytes: u64,
     charged_bytes: u64,
@@ -219,6 +215,7 @@ impl Worker {
         let mut row = 0;
         let mut seen = UnitCounts::default();
         let mut is_whole = true;
+        let mut instant = None;
         while is_whole && scan.next(&mut self.rows)? {
             control.check()?;
             self.labels.begin_chunk(self.rows.metadata.len());
@@ -243,8 +240,14 @@ impl Worker {
                 let Some(output) = plan.pipeline.run(&planned.stream, &entry, &mut self.scratch) else { continue };
                 let candidate =
                     Candidate { place, line: output.line().into(), labels: self.labels.of(&output, metadata_id) };
-                if plan.may_repeat && !self.identities.insert(candidate.identity()) {
-                    continue;
+                if plan.may_repeat {
+                    if instant != Some(place.distance) {
+                        self.identities.clear();
+                        instant = Some(place.distance);
+                    }
+                    if !self.identities.insert(candidate.identity()) {
+                        continue;
+                    }
                 }
                 self.held_bytes += candidate.bytes();
                 self.best.push(candidate);
@@ -252,9 +255,6 @@ impl Worker {
                     && let Some(dropped) = self.best.pop()
                 {
                     self.held_bytes -= dropped.bytes();
-                    if plan.may_repeat {
-                        self.identities.remove(&dropped.identity());
-                    }
                 }
             }
             if self.best.len() >= plan.limit
