@@ -200,7 +200,7 @@ impl Seen {
         if !self.values.contains(value) {
             self.values.insert(value.to_owned());
         }
-        // The values of a field are of one kind; where they are not, the last one speaks, as in Loki.
+        // The values of a field are of one kind and in one place; where they are not, the last one speaks, as in Loki.
         self.kind = Some(FieldKind::of(value));
         if let Some(parser) = parser
             && !self.parsers.contains(&parser)
@@ -208,9 +208,7 @@ impl Seen {
             self.parsers.push(parser);
             self.parsers.sort_unstable();
         }
-        if let Some(path) = path
-            && self.json_path.is_empty()
-        {
+        if let Some(path) = path {
             self.json_path = path.to_vec();
         }
     }
