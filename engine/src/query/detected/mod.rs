@@ -270,7 +270,8 @@ fn parse(
     scratch: &mut Scratch,
 ) -> Option<Vec<(String, String)>> {
     let output = pipeline.run(stream, entry, scratch)?;
-    if output.error().is_some() {
+    // A line may bring a label `__error__` of its own.
+    if matches!(output.error(), Some("JSONParserErr" | "LogfmtParserErr")) {
         return None;
     }
     let labels = output.labels().filter(|label| label.2 == Category::Parsed);
