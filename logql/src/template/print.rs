@@ -23,7 +23,7 @@ pub(super) fn write_value(out: &mut Vec<u8>, value: &Value<'_>) {
 }
 
 /// Appends `%v` of `value`, as it is inside of lists.
-fn write_plain(out: &mut Vec<u8>, value: &Value<'_>) {
+pub(super) fn write_plain(out: &mut Vec<u8>, value: &Value<'_>) {
     // Writing to a Vec cannot fail.
     let _ = match value {
         Value::Nil => write!(out, "<nil>"),

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::Lookup;
+use super::print::write_plain;
 use crate::gotime::GoTime;
 
 /// A value. Strings are bytes: a template may cut a character in two, and lines are bytes anyway.
@@ -215,8 +216,20 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// As `print` shows it (`%v`): a string as it is, nothing as `<nil>`.
+    pub fn text(&self) -> Cow<'_, [u8]> {
+        match self {
+            Self::Str(text) => Cow::Borrowed(text),
+            other => {
+                let mut out = Vec::new();
+                write_plain(&mut out, other);
+                Cow::Owned(out)
+            }
+        }
+    }
+
     /// As `if` sees it: neither nothing, nor zero, nor empty.
-    pub(super) fn is_true(&self) -> bool {
+    pub fn is_true(&self) -> bool {
         match self {
             Self::Nil => false,
             Self::Bool(value) => *value,

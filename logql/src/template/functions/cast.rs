@@ -6,7 +6,7 @@ use crate::template::value::Value;
 use crate::units::{parse_float, parse_int_any_base};
 
 /// To an integer: `"3.9"` is 3, `"0x1f"` 31, `"007"` 7, junk 0.
-pub(super) fn to_int64(value: &Value<'_>) -> i64 {
+pub fn to_int64(value: &Value<'_>) -> i64 {
     match value {
         Value::Int(_, value) => *value,
         Value::Float(value) => float_to_int(*value),
@@ -19,7 +19,7 @@ pub(super) fn to_int64(value: &Value<'_>) -> i64 {
 }
 
 /// To a float; junk is 0.
-pub(super) fn to_float64(value: &Value<'_>) -> f64 {
+pub fn to_float64(value: &Value<'_>) -> f64 {
     match value {
         Value::Int(_, value) => *value as f64,
         Value::Float(value) => *value,
@@ -43,7 +43,7 @@ fn whole_part(text: &str) -> std::borrow::Cow<'_, str> {
 }
 
 /// As the processors that Loki runs on do it: what does not fit is the smallest integer.
-pub(super) fn float_to_int(value: f64) -> i64 {
+fn float_to_int(value: f64) -> i64 {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     if (-LIMIT..LIMIT).contains(&value) { value as i64 } else { i64::MIN }
 }

@@ -25,6 +25,9 @@ use smallvec::SmallVec;
 use super::value::{IntKind, Value};
 use super::{Lookup, Regexes};
 use crate::gotime::GoTime;
+use crate::re2::NamedRegex;
+
+pub use cast::{to_float64, to_int64};
 
 /// Largest string that a function may make. A template of a few bytes can ask for any size.
 pub const STRING_BYTES_MAX: usize = 16 << 20;
@@ -168,6 +171,15 @@ impl<'a> Call<'a> {
             Value::Int(_, value) => *value,
             other => unreachable!("argument {idx} was checked to be an integer: {other:?}"),
         }
+    }
+
+    /// Calls `f` with the compiled regular expression `pattern`: at hand if it is a constant of the template (see
+    /// [`Function::pattern`]) or was used of late.
+    ///
+    /// # Errors
+    /// What is wrong with the pattern, in Go's words.
+    pub fn with_regex<T>(&self, pattern: &[u8], f: impl FnOnce(&NamedRegex) -> T) -> Result<T, CallError> {
+        self.regexes.with(pattern, f).map_err(|error| CallError(error.to_string()))
     }
 
     /// Argument `idx`, declared as [`Param::Time`].

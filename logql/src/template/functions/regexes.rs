@@ -11,8 +11,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
     regex_function("regexReplaceAllLiteral", &[Param::Str, Param::Str, Param::Str], |call| replace_all(call, false)),
     regex_function("count", &[Param::Str, Param::Str], |call| {
         let text = call.take_str(1);
-        let count = call.regexes.with(call.str(0), |regex| regex.regex.find_iter(&repair(&text)).count());
-        Ok(Value::int(count.map_err(|error| error.to_string())? as i64))
+        let count = call.with_regex(call.str(0), |regex| regex.regex.find_iter(&repair(&text)).count())?;
+        Ok(Value::int(count as i64))
     }),
 ];
 
@@ -27,7 +27,7 @@ const fn regex_function(
 fn replace_all<'a>(call: &mut Call<'a>, expands: bool) -> Result<Value<'a>, CallError> {
     let text = call.take_str(1);
     let replacement = String::from_utf8_lossy(call.str(2));
-    let replaced = call.regexes.with(call.str(0), |regex| -> Result<Option<Vec<u8>>, CallError> {
+    let replaced = call.with_regex(call.str(0), |regex| -> Result<Option<Vec<u8>>, CallError> {
         let text = repair(&text);
         let (mut out, mut copied, mut found) = (Vec::new(), 0, false);
         let mut append = |range: std::ops::Range<usize>, out: &mut Vec<u8>| {
@@ -52,7 +52,6 @@ fn replace_all<'a>(call: &mut Call<'a>, expands: bool) -> Result<Value<'a>, Call
         }
         out.extend_from_slice(&text[copied..]);
         Ok(found.then_some(out))
-    });
-    let replaced = replaced.map_err(|error| error.to_string())??;
-    Ok(replaced.map_or(Value::Str(text), Value::from))
+    })?;
+    Ok(replaced?.map_or(Value::Str(text), Value::from))
 }
