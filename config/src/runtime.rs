@@ -14,6 +14,7 @@ use crate::engine::{EngineConfig, check_limits, check_tenant};
 use crate::finding::{Errors, Finding, Severity, Warnings};
 use crate::limits::Limits;
 use crate::load::Root;
+use crate::units::ByteSize;
 use crate::yaml::{Document, Kind, Node, Report, Rules};
 
 /// Limits by tenant, resolved. Immutable: a reload makes a new one, so it may live in an `ArcSwap`.
@@ -21,12 +22,17 @@ use crate::yaml::{Document, Kind, Node, Report, Rules};
 pub struct TenantLimits {
     default: Arc<Limits>,
     tenants: HashMap<String, Arc<Limits>>,
+    settings: RuntimeSettings,
 }
 
 impl TenantLimits {
     /// Every tenant has the engine's own limits.
     pub fn new(engine: &EngineConfig) -> Self {
-        Self { default: Arc::new(engine.resolved_limits()), tenants: HashMap::new() }
+        Self {
+            default: Arc::new(engine.resolved_limits()),
+            tenants: HashMap::new(),
+            settings: RuntimeSettings::default(),
+        }
     }
 
     /// Reads an overrides file on top of the engine's limits.
@@ -34,13 +40,21 @@ impl TenantLimits {
     /// # Errors
     /// Every mistake at once. At start that is fatal; later the caller keeps what it has.
     pub fn load(engine: &EngineConfig, text: &str, file: &str) -> Result<(Self, Warnings), Errors> {
-        let document = Document::parse(text, file);
-        let (tenants, mut findings) = read_tenants(engine, &document);
+        Self::load_document(engine, &Document::parse(text, file))
+    }
+
+    /// [`load`](Self::load) from a document that was read already.
+    ///
+    /// # Errors
+    /// Every mistake at once.
+    pub fn load_document(engine: &EngineConfig, document: &Document) -> Result<(Self, Warnings), Errors> {
+        let (overrides, mut findings) = read(engine, document);
         findings.sort_by_key(|f| (f.place.line, f.place.column));
         if findings.iter().any(|f| f.severity == Severity::Error) {
             return Err(Errors::new(findings));
         }
-        Ok((Self { default: Arc::new(engine.resolved_limits()), tenants }, Warnings(findings)))
+        let Overrides { default, tenants, settings } = overrides;
+        Ok((Self { default: Arc::new(default), tenants, settings }, Warnings(findings)))
     }
 
     /// What `tenant` may do.
@@ -51,6 +65,11 @@ impl TenantLimits {
     /// What a tenant that the file does not name may do.
     pub fn default_limits(&self) -> &Arc<Limits> {
         &self.default
+    }
+
+    /// How much disk may be used, where the file says so.
+    pub fn settings(&self) -> &RuntimeSettings {
+        &self.settings
     }
 
     /// The tenants that the file names.
@@ -68,6 +87,23 @@ pub struct OverridesFile {
     /// Verbosity of Loki's own logs by tenant; accepted, no meaning here.
     #[serde(skip_serializing)]
     pub configs: serde_yaml::Value,
+    /// Our own keys.
+    pub logstack: RuntimeSettings,
+}
+
+/// `logstack` in the overrides file: what may change without a restart and is no tenant's.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RuntimeSettings {
+    /// Laid over the engine's `limits_config`, for all tenants.
+    #[serde(skip_serializing_if = "serde_yaml::Value::is_null")]
+    pub limits_config: serde_yaml::Value,
+    /// In place of `logstack.storage.max_disk_size`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_disk_size: Option<ByteSize>,
+    /// In place of `logstack.storage.max_disk_share`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_disk_share: Option<f64>,
 }
 
 impl Root for OverridesFile {
@@ -80,35 +116,66 @@ impl Root for OverridesFile {
         for tenant in self.overrides.keys() {
             check_tenant(tenant, &format!("overrides.{tenant}"), report);
         }
+        if let Some(share) = self.logstack.max_disk_share.filter(|share| !(0.0..=1.0).contains(share)) {
+            report.error("logstack.max_disk_share", format!("{share} is not a share (hint: write 0.9 for 90 %)"));
+        }
     }
 }
 
-fn read_tenants(engine: &EngineConfig, document: &Document) -> (HashMap<String, Arc<Limits>>, Vec<Finding>) {
-    let (_, mut findings) = crate::load::inspect::<OverridesFile>(document);
-    let mut tenants = HashMap::new();
-    let Some(Kind::Mapping(entries)) = document.root().get("overrides").map(|node| &node.kind) else {
-        return (tenants, findings);
-    };
+/// What an overrides file says, resolved.
+struct Overrides {
+    default: Limits,
+    tenants: HashMap<String, Arc<Limits>>,
+    settings: RuntimeSettings,
+}
+
+fn read(engine: &EngineConfig, document: &Document) -> (Overrides, Vec<Finding>) {
+    let (file, mut findings) = crate::load::inspect::<OverridesFile>(document);
+    let settings = file.map(|file| file.logstack).unwrap_or_default();
     let base = match serde_yaml::to_value(&engine.limits_config) {
         Ok(value) => Node::from_value(&value),
         // Plain data serialises; were it not so, inheriting from the defaults is the safe side.
         Err(_) => Node::empty(document.root().at),
     };
-    for (tenant, over) in entries {
-        let mut merged = base.clone();
-        merged.overlay(over.clone());
-        let path = format!("overrides.{}", tenant.text);
-        let (limits, removed, found) = document.decode_node::<Limits>(&merged, &path, EngineConfig::rules());
-        findings.extend(found);
-        if let Some(limits) = limits {
-            let mut report = Report::without(document, removed);
-            check_limits(&limits, &path, &mut report);
-            // What is wrong in `limits_config` was said when that was read.
-            findings.extend(report.into_findings());
-            tenants.insert(tenant.text.clone(), Arc::new(engine.resolve(limits)));
+    let (default, base) = match document.root().get("logstack").and_then(|own| own.get("limits_config")) {
+        None => (None, base),
+        Some(over) => overlaid(engine, document, &base, over, "logstack.limits_config", &mut findings),
+    };
+    let mut tenants = HashMap::new();
+    if let Some(Kind::Mapping(entries)) = document.root().get("overrides").map(|node| &node.kind) {
+        for (tenant, over) in entries {
+            let path = format!("overrides.{}", tenant.text);
+            let (limits, _) = overlaid(engine, document, &base, over, &path, &mut findings);
+            if let Some(limits) = limits {
+                tenants.insert(tenant.text.clone(), Arc::new(limits));
+            }
         }
     }
-    (tenants, findings)
+    (Overrides { default: default.unwrap_or_else(|| engine.resolved_limits()), tenants, settings }, findings)
+}
+
+/// Lays `over` on `base`: the limits, resolved, and the tree for those who inherit them.
+fn overlaid(
+    engine: &EngineConfig,
+    document: &Document,
+    base: &Node,
+    over: &Node,
+    path: &str,
+    findings: &mut Vec<Finding>,
+) -> (Option<Limits>, Node) {
+    let mut merged = base.clone();
+    // `tenant-a:` without anything overrides nothing.
+    if !matches!(&over.kind, Kind::Scalar(scalar) if scalar.is_null()) {
+        merged.overlay(over.clone());
+    }
+    let (limits, removed, found) = document.decode_node::<Limits>(&merged, path, EngineConfig::rules());
+    findings.extend(found);
+    if let Some(limits) = &limits {
+        let mut report = Report::without(document, removed);
+        check_limits(limits, path, &mut report);
+        findings.extend(report.into_findings());
+    }
+    (limits.map(|limits| engine.resolve(limits)), merged)
 }
 
 #[cfg(test)]
@@ -135,6 +202,18 @@ mod tests {
         assert_eq!(limits.overridden().count(), 1);
         // The defaults of OTLP come once, before and after merging.
         assert_eq!(a.otlp_config, limits.of("another").otlp_config);
+    }
+
+    #[test]
+    fn own_keys_change_all_tenants() {
+        let text = "logstack:\n  limits_config: {ingestion_rate_mb: 9, max_query_series: 3}\n  max_disk_size: 5GB\noverrides:\n  a: {max_query_series: 4}\n  b:\n";
+        let (limits, _) = TenantLimits::load(&engine(), text, "runtime.yaml").unwrap();
+        let of = |tenant| (limits.of(tenant).ingestion_rate_mb, limits.of(tenant).max_query_series);
+        assert_eq!((of("a"), of("b"), of("c")), ((9.0, 4), (9.0, 3), (9.0, 3)));
+        assert_eq!(limits.settings().max_disk_size, Some(ByteSize::gib(5)));
+        let errors = TenantLimits::load(&engine(), "logstack: {limits_config: {x: 1}, max_disk_share: 9}", "f");
+        let want = "f:1: logstack.limits_config.x: unknown key\nf:1: logstack.max_disk_share: 9 is not a share (hint: write 0.9 for 90 %)";
+        assert_eq!(errors.unwrap_err().to_string(), want);
     }
 
     #[test]

@@ -1,19 +1,31 @@
 //! What a user writes: [`LogStack`] and [`LogScrape`], group `logstack.dev`, version `v1alpha1`.
 //!
 //! The types embed sections of `config`, so that a custom resource, an engine file and a collector file have one
-//! definition. What CEL can check stands beside each field; what it cannot is checked by `config`.
+//! definition. What CEL can check stands beside each field; what it cannot is checked by [`document`].
+//!
+//! ```text
+//! YAML -> document::parse -> Documents -> standalone()            -> logstack run
+//!                                      -> render::{engine, job, …} -> the operator's ConfigMaps
+//! ```
 
+pub mod document;
+pub mod quantity;
+pub mod render;
+mod rules;
 mod schema;
 pub mod scrape;
 pub mod stack;
+mod standalone;
 #[cfg(test)]
 mod tests;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
+pub use document::{Documents, Placed, is_ours, parse};
 pub use scrape::{LogScrape, LogScrapeSpec, LogScrapeStatus};
 pub use stack::{LogStack, LogStackSpec, LogStackStatus};
+pub use standalone::{Placement, Standalone, check, standalone};
 
 /// The API group of both kinds.
 pub const GROUP: &str = "logstack.dev";

@@ -10,7 +10,10 @@ fn schemas() -> Vec<(String, Value)> {
         .into_iter()
         .map(|definition| {
             let kind = definition.spec.names.kind.clone();
-            (kind, serde_json::to_value(definition).unwrap()["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone())
+            (
+                kind,
+                serde_json::to_value(definition).unwrap()["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone(),
+            )
         })
         .collect()
 }

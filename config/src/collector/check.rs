@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use super::http::HttpClient;
 use super::stage::check_stages;
-use super::{ClientConfig, CollectorConfig, KubernetesSd, RelabelAction, RelabelConfig, Role, ScrapeConfig, Source};
+use super::{
+    ClientConfig, CollectorConfig, JobsFile, KubernetesSd, RelabelAction, RelabelConfig, Role, ScrapeConfig, Source,
+};
 use crate::load::Root;
 use crate::yaml::{Report, Rules};
 
@@ -15,7 +17,7 @@ impl Root for CollectorConfig {
 
     fn check(&self, report: &mut Report<'_>) {
         self.check_clients(report);
-        self.check_jobs(report);
+        check_jobs(&self.scrape_configs, self.collector.skip_unsupported_jobs, report);
         if self.limits_config.readline_rate_enabled && self.limits_config.readline_rate <= 0.0 {
             report.error("limits_config.readline_rate", "is not above 0");
         }
@@ -26,6 +28,16 @@ impl Root for CollectorConfig {
         if rate.is_some_and(|rate| rate.lines == 0 && rate.bytes.is_zero()) {
             report.error("collector.per_container_rate", "needs one of the keys lines, bytes");
         }
+    }
+}
+
+impl Root for JobsFile {
+    fn rules() -> &'static Rules {
+        &super::known::RULES
+    }
+
+    fn check(&self, report: &mut Report<'_>) {
+        check_jobs(&self.scrape_configs, false, report);
     }
 }
 
@@ -50,61 +62,61 @@ impl CollectorConfig {
             }
         }
     }
+}
 
-    fn check_jobs(&self, report: &mut Report<'_>) {
-        let mut names: HashMap<&str, usize> = HashMap::new();
-        for (idx, job) in self.scrape_configs.iter().enumerate() {
-            let path = format!("scrape_configs[{idx}]");
-            if job.job_name.is_empty() {
-                report.error(&path, "needs the key job_name");
-            } else if let Some(other) = names.insert(&job.job_name, idx) {
-                let text = format!("{:?} is also the name of scrape_configs[{other}]", job.job_name);
-                report.error(format!("{path}.job_name"), text);
-            }
-            self.check_source(job, &path, report);
-            check_relabelings(&job.relabel_configs, &format!("{path}.relabel_configs"), report);
-            check_stages(&job.pipeline_stages, &format!("{path}.pipeline_stages"), report);
-            for (idx, sd) in job.kubernetes_sd_configs.iter().enumerate() {
-                check_kubernetes(sd, &format!("{path}.kubernetes_sd_configs[{idx}]"), report);
-            }
-            if let Some(syslog) = job.syslog.as_ref().filter(|syslog| syslog.listen_address.is_empty()) {
-                debug_assert!(syslog.listen_address.is_empty());
-                report.error(format!("{path}.syslog"), "needs the key listen_address");
-            }
-            if let Some(decompression) = job.decompression.as_ref().filter(|d| d.enabled)
-                && !matches!(decompression.format.as_str(), "gz" | "bz2" | "z")
-            {
-                let text = format!("{:?} is not one of gz, bz2, z", decompression.format);
-                report.error(format!("{path}.decompression.format"), text);
-            }
-            check_path(job, &path, report);
+fn check_jobs(jobs: &[ScrapeConfig], skip_unsupported: bool, report: &mut Report<'_>) {
+    let mut names: HashMap<&str, usize> = HashMap::new();
+    for (idx, job) in jobs.iter().enumerate() {
+        let path = format!("scrape_configs[{idx}]");
+        if job.job_name.is_empty() {
+            report.error(&path, "needs the key job_name");
+        } else if let Some(other) = names.insert(&job.job_name, idx) {
+            let text = format!("{:?} is also the name of scrape_configs[{other}]", job.job_name);
+            report.error(format!("{path}.job_name"), text);
+        }
+        check_source(job, &path, skip_unsupported, report);
+        check_relabelings(&job.relabel_configs, &format!("{path}.relabel_configs"), report);
+        check_stages(&job.pipeline_stages, &format!("{path}.pipeline_stages"), report);
+        for (idx, sd) in job.kubernetes_sd_configs.iter().enumerate() {
+            check_kubernetes(sd, &format!("{path}.kubernetes_sd_configs[{idx}]"), report);
+        }
+        if let Some(syslog) = job.syslog.as_ref().filter(|syslog| syslog.listen_address.is_empty()) {
+            debug_assert!(syslog.listen_address.is_empty());
+            report.error(format!("{path}.syslog"), "needs the key listen_address");
+        }
+        if let Some(decompression) = job.decompression.as_ref().filter(|d| d.enabled)
+            && !matches!(decompression.format.as_str(), "gz" | "bz2" | "z")
+        {
+            let text = format!("{:?} is not one of gz, bz2, z", decompression.format);
+            report.error(format!("{path}.decompression.format"), text);
+        }
+        check_path(job, &path, report);
+    }
+}
+
+fn check_source(job: &ScrapeConfig, path: &str, skip_unsupported: bool, report: &mut Report<'_>) {
+    let sources = job.sources();
+    let Some(&(chosen, source)) = sources.first() else {
+        report.warning(path, "has no source and reads nothing (hint: add static_configs)");
+        return;
+    };
+    for (key, other) in &sources[1..] {
+        if *other != source {
+            report.warning(format!("{path}.{key}"), format!("is ignored: the job reads {chosen}"));
         }
     }
-
-    fn check_source(&self, job: &ScrapeConfig, path: &str, report: &mut Report<'_>) {
-        let sources = job.sources();
-        let Some(&(chosen, source)) = sources.first() else {
-            report.warning(path, "has no source and reads nothing (hint: add static_configs)");
-            return;
+    if let Source::Unsupported(key) = source {
+        let hint = match key {
+            "windows_events" => "this collector runs on Linux",
+            _ if key.ends_with("_sd_configs") => {
+                "a node's collector finds files and pods; list files in file_sd_configs"
+            }
+            _ => "run it elsewhere: one puller per node would multiply reads",
         };
-        for (key, other) in &sources[1..] {
-            if *other != source {
-                report.warning(format!("{path}.{key}"), format!("is ignored: the job reads {chosen}"));
-            }
-        }
-        if let Source::Unsupported(key) = source {
-            let hint = match key {
-                "windows_events" => "this collector runs on Linux",
-                _ if key.ends_with("_sd_configs") => {
-                    "a node's collector finds files and pods; list files in file_sd_configs"
-                }
-                _ => "run it elsewhere: one puller per node would multiply reads",
-            };
-            let text = format!("is no source of a node's collector (hint: {hint})");
-            match self.collector.skip_unsupported_jobs {
-                true => report.warning(format!("{path}.{key}"), text),
-                false => report.error(format!("{path}.{key}"), text),
-            }
+        let text = format!("is no source of a node's collector (hint: {hint})");
+        match skip_unsupported {
+            true => report.warning(format!("{path}.{key}"), text),
+            false => report.error(format!("{path}.{key}"), text),
         }
     }
 }

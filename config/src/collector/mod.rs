@@ -76,6 +76,18 @@ impl CollectorConfig {
     }
 }
 
+/// A file of `collector.scrape_config_files`: what the operator writes for each LogScrape.
+///
+/// Jobs of all files come after those of the main file, by falling priority, then by file name.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JobsFile {
+    /// Higher comes first.
+    pub priority: i32,
+    /// The jobs.
+    pub scrape_configs: Vec<ScrapeConfig>,
+}
+
 /// `positions`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -32,6 +32,11 @@ pub struct CollectorSettings {
     pub strict: bool,
     /// Where entries wait on disk.
     pub disk_buffer: DiskBuffer,
+    /// A file belongs to the first job that selects it. False, as in Promtail: every job reads it.
+    pub exclusive_files: bool,
+    /// Files with further jobs ([`JobsFile`](super::JobsFile)); globs. Watched: a change reloads them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub scrape_config_files: Vec<String>,
     /// A limit for each container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per_container_rate: Option<ContainerRate>,
@@ -56,6 +61,8 @@ impl Default for CollectorSettings {
             skip_unsupported_jobs: false,
             strict: false,
             disk_buffer: DiskBuffer::default(),
+            exclusive_files: false,
+            scrape_config_files: Vec::new(),
             per_container_rate: None,
             metrics_per_file: MetricsPerFile::Auto,
             pod_logs_root: PathBuf::from("/var/log/pods"),

@@ -140,8 +140,10 @@ pub(crate) fn check_limits(limits: &Limits, path: &str, report: &mut Report<'_>)
     }
 }
 
+/// Checks a tenant id that stands at `path`.
+///
 /// Source: HTTP contract, "Tenancy": 1 to 150 of the characters below, neither `.` nor `..`.
-pub(crate) fn check_tenant(tenant: &str, path: &str, report: &mut Report<'_>) {
+pub fn check_tenant(tenant: &str, path: &str, report: &mut Report<'_>) {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "!-_.*'()".contains(c);
     if tenant.is_empty() || tenant.len() > 150 || matches!(tenant, "." | "..") || !tenant.chars().all(allowed) {
         let text = format!("{tenant:?} is not a tenant id (hint: 1 to 150 of A-Z a-z 0-9 ! - _ . * ' ( ))");

@@ -27,7 +27,8 @@ pub use sections::{
 };
 pub use server::{ClientAuth, LogFormat, LogLevel, ServerConfig, TlsConfig};
 
-pub(crate) use check::{check_limits, check_tenant};
+pub(crate) use check::check_limits;
+pub use check::check_tenant;
 
 use crate::limits::{AttributeAction, AttributesRule, Limits};
 use crate::units::PromDuration;

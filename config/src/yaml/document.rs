@@ -92,6 +92,51 @@ impl Document {
         }
     }
 
+    /// Removes the value at `path`; false when there is none.
+    pub fn unset(&mut self, path: &str) -> bool {
+        let segments = parse_path(path).unwrap_or_default();
+        let Some((last, parents)) = segments.split_last() else { return false };
+        let mut node = &mut self.root;
+        for segment in parents {
+            let next = match (&mut node.kind, segment) {
+                (Kind::Mapping(entries), Segment::Key(key)) => {
+                    entries.iter_mut().find(|(k, _)| k.text == *key).map(|(_, value)| value)
+                }
+                (Kind::Sequence(items), Segment::Item(idx)) => items.get_mut(*idx),
+                _ => None,
+            };
+            let Some(child) = next else { return false };
+            node = child;
+        }
+        match (&mut node.kind, last) {
+            (Kind::Mapping(entries), Segment::Key(key)) => {
+                let before = entries.len();
+                entries.retain(|(k, _)| k.text != *key);
+                entries.len() < before
+            }
+            (Kind::Sequence(items), Segment::Item(idx)) if *idx < items.len() => {
+                items.remove(*idx);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// True when the document has a value at `path`.
+    pub fn has(&self, path: &str) -> bool {
+        let mut node = &self.root;
+        for segment in parse_path(path).unwrap_or_default() {
+            let next = match (&node.kind, &segment) {
+                (Kind::Mapping(_), Segment::Key(key)) => node.get(key),
+                (Kind::Sequence(items), Segment::Item(idx)) => items.get(*idx),
+                _ => None,
+            };
+            let Some(child) = next else { return false };
+            node = child;
+        }
+        true
+    }
+
     /// Decodes the document and adds what was wrong with its YAML. Also: the paths that had to be left out.
     pub(crate) fn decode<T: DeserializeOwned>(&self, rules: &Rules) -> (Option<T>, HashSet<String>, Vec<Finding>) {
         let (value, removed, noted) = self.decode_node(&self.root, "", rules);
@@ -334,6 +379,25 @@ mod tests {
         check("a..b", None);
         check("a.", None);
         check("a[x]", None);
+    }
+
+    #[test]
+    fn removes_values() {
+        #[track_caller]
+        fn check(path: &str, want: bool, left: &[&str]) {
+            let mut document = Document::parse("a:\n  b: [{c: 1}, 2]\nd: 1\n", "f");
+            assert_eq!(document.unset(path), want, "{path}");
+            for path in left {
+                assert!(document.has(path), "{path}");
+            }
+            assert!(!want || path.ends_with(']') || !document.has(path), "{path}");
+        }
+        check("a.b[0].c", true, &["a.b[0]", "a.b[1]", "d"]);
+        check("a.b[0]", true, &["a.b[0]"]);
+        check("a", true, &["d"]);
+        check("a.x", false, &["a.b[0].c"]);
+        check("a.b[9]", false, &["a.b[1]"]);
+        check("", false, &["a"]);
     }
 
     #[test]

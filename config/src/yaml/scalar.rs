@@ -22,6 +22,11 @@ pub enum Resolved<'a> {
 }
 
 impl Scalar {
+    /// True for `~`, `null` and nothing at all.
+    pub fn is_null(&self) -> bool {
+        self.resolve() == Resolved::Null
+    }
+
     /// The scalar's type and value.
     pub fn resolve(&self) -> Resolved<'_> {
         if !self.plain {

@@ -131,10 +131,7 @@ impl Default for EngineSpec {
 pub(super) fn resources((cpu, memory): (&str, &str), memory_limit: &str) -> ResourceRequirements {
     let quantity = |text: &str| Quantity(text.to_owned());
     ResourceRequirements {
-        requests: Some(BTreeMap::from([
-            ("cpu".to_owned(), quantity(cpu)),
-            ("memory".to_owned(), quantity(memory)),
-        ])),
+        requests: Some(BTreeMap::from([("cpu".to_owned(), quantity(cpu)), ("memory".to_owned(), quantity(memory))])),
         limits: Some(BTreeMap::from([("memory".to_owned(), quantity(memory_limit))])),
         ..ResourceRequirements::default()
     }

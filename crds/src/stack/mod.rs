@@ -20,8 +20,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use collector::{
-    AnnotationGate, BackoffSpec, ClientSpec, CollectorSpec, DefaultScrape, ExtraHostPath, HostPaths, JournalSpec, ReloadPolicy,
-    SystemFile, SystemLogs,
+    AnnotationGate, BackoffSpec, ClientSpec, CollectorSpec, DefaultScrape, ExtraHostPath, HostPaths, JournalSpec,
+    ReloadPolicy, SystemFile, SystemLogs,
 };
 pub use engine::{
     AuthSpec, AuthType, ClientAuthSpec, ColdStorage, ColdStorageType, DisruptionBudget, EngineSpec, ExternalEngine,
