@@ -208,6 +208,9 @@ fn recorded_log(case: &Value) -> Vec<Value> {
     }))
 }
 
+/// The labels of a series.
+type Group = Vec<(String, String)>;
+
 /// A range aggregation, or a sum over one, at one instant: series and values, or the error that fails the query.
 /// `None`: something this test does not compute.
 fn answer_metric(case: &Value, expr: &MetricExpr, stored: &[Stored]) -> Option<Result<Vec<Value>, String>> {
@@ -248,7 +251,7 @@ fn answer_metric(case: &Value, expr: &MetricExpr, stored: &[Stored]) -> Option<R
     };
     let at = param(case, "time").and_then(time)? - range.offset_ns;
     let mut scratch = pipeline.scratch();
-    let mut series: BTreeMap<Vec<(String, String)>, Vec<(i64, f64)>> = BTreeMap::new();
+    let mut series: BTreeMap<Group, Vec<(i64, f64)>> = BTreeMap::new();
     for Stored { stream, entries } in selected(&range.log, stored) {
         for (timestamp_ns, line, metadata) in entries {
             if *timestamp_ns <= at - range.range_ns || *timestamp_ns > at {
@@ -264,7 +267,7 @@ fn answer_metric(case: &Value, expr: &MetricExpr, stored: &[Stored]) -> Option<R
             if let Some(error) = output.fatal_error() {
                 return Some(Err(format!("pipeline error: '{error}' for series")));
             }
-            let group: Vec<(String, String)> = match &grouping {
+            let group: Group = match &grouping {
                 Some(Grouping { without: false, labels }) => {
                     let value = |(idx, name): (usize, &String)| Some((name.clone(), output.wanted(idx)?.to_owned()));
                     labels.iter().enumerate().filter_map(value).collect()
@@ -295,7 +298,7 @@ fn answer_metric(case: &Value, expr: &MetricExpr, stored: &[Stored]) -> Option<R
             RangeOp::MinOverTime => values().fold(f64::NAN, f64::min),
             RangeOp::MaxOverTime => values().fold(f64::NAN, f64::max),
             RangeOp::FirstOverTime => values().next()?,
-            RangeOp::LastOverTime => values().last()?,
+            RangeOp::LastOverTime => values().next_back()?,
             _ => return None,
         })
     };

@@ -77,8 +77,8 @@ fn add_hints(filter: &ast::LabelFilter, may_escape: bool, hints: &mut Vec<FieldH
             add_hints(right, may_escape, hints);
         }
         ast::LabelFilter::Text(matcher) if matcher.op == MatchOp::Equal && !is_error_label(&matcher.name) => {
-            // Parsers put a blank where a line has invalid UTF-8 or U+FFFD.
-            let pieces = matcher.value.split(' ').filter(|piece| !piece.is_empty());
+            // Parsers put a blank or U+FFFD where a line has something else that is not UTF-8.
+            let pieces = matcher.value.split([' ', char::REPLACEMENT_CHARACTER]).filter(|piece| !piece.is_empty());
             let Some(mut literals) = Literals::all_of(pieces.map(|piece| Needle::exact(piece.as_bytes())).collect())
             else {
                 return;
