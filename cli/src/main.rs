@@ -2,9 +2,12 @@
 //!
 //! Exit codes (scripts rely on them): 0 done, 1 failed, 2 wrong usage or configuration.
 
+mod check;
+mod crds;
 mod engine;
 mod logging;
 mod query;
+mod run;
 mod serving;
 
 use std::process::ExitCode;
@@ -30,8 +33,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::RunArgs),
     Engine(engine::EngineArgs),
     Query(query::QueryArgs),
+    Check(check::CheckArgs),
+    /// Prints the custom resource definitions as YAML.
+    Crds,
 }
 
 fn main() -> ExitCode {
@@ -47,8 +54,11 @@ fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match cli.command {
+            Command::Run(args) => run::run(args).await,
             Command::Engine(args) => engine::run(args).await,
             Command::Query(args) => query::run(args).await,
+            Command::Check(args) => check::run(&args),
+            Command::Crds => crds::run(),
         }
     });
     match outcome {

@@ -134,7 +134,9 @@ impl Reader {
                 }
                 let offset = self.positions.offset(&path).unwrap_or(0);
                 let limit = self.settings.line_bytes_max;
-                let opened = if target.archive {
+                // Compressed files by name, too: samples, and what a logrotate left.
+                let archive = target.archive || path.extension().is_some_and(|extension| extension == "gz");
+                let opened = if archive {
                     TailedFile::open_archive(&path, offset, limit, now)
                 } else {
                     TailedFile::open(&path, offset, limit, now)
