@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use logstack_config::check::{FileKind, check_file, detect};
-use logstack_config::{Finding, Options, Severity};
-use logstack_crds::{Placement, standalone};
+use logstack_config::{FileKind, Options, Severity, check_file, detect};
 
 use crate::run::yaml_files;
 
@@ -71,7 +69,7 @@ fn check(path: &Path, expand_env: bool) -> Result<usize> {
     }
     let mistakes = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     if mistakes == 0 {
-        println!("{file}: {} is valid", kind.describe());
+        println!("{file}: no mistakes ({})", kind.describe());
     }
     Ok(mistakes)
 }

@@ -12,8 +12,11 @@ use crate::stack::{
     AuthType, ClientAuthSpec, CollectorSpec, EngineSpec, LimitsSpec, LogStackSpec, ServiceType, TenancyMode,
 };
 
+/// The label that is set from the file: a host file has no pod, so the labels of one may be given.
+const FILE_LABELS: [&str; 1] = ["filename"];
+
 /// Labels that are set from the pod.
-const RESERVED_LABELS: [&str; 6] = ["namespace", "pod", "container", "node", "stream", "filename"];
+const POD_LABELS: [&str; 6] = ["namespace", "pod", "container", "node", "stream", "filename"];
 
 /// Prefixes of labels that belong to tools.
 const RESERVED_PREFIXES: [&str; 3] = ["app.kubernetes.io/", "logstack.dev/", "argocd.argoproj.io/"];
@@ -173,7 +176,7 @@ fn check_collector(collector: &CollectorSpec, report: &mut Report<'_>) {
     }
     check_stages(&collector.pipeline_stages, "spec.collector.pipelineStages", report);
     check_rules(&collector.relabelings, "spec.collector.relabelings", report);
-    check_labels(Some(&collector.labels), "spec.collector.labels", report);
+    check_labels(Some(&collector.labels), &POD_LABELS, "spec.collector.labels", report);
     let mut names: Vec<&str> = Vec::new();
     for (idx, client) in collector.clients.iter().enumerate() {
         let path = format!("spec.collector.clients[{idx}]");
@@ -187,7 +190,7 @@ fn check_collector(collector: &CollectorSpec, report: &mut Report<'_>) {
 
 /// Checks a LogScrape.
 pub fn check_scrape(spec: &LogScrapeSpec, report: &mut Report<'_>) {
-    check_labels(spec.labels.as_ref(), "spec.labels", report);
+    check_labels(spec.labels.as_ref(), &POD_LABELS, "spec.labels", report);
     if spec.node_paths.is_some() && (spec.selector.is_some() || spec.namespace_selector.is_some()) {
         report.error("spec.nodePaths", "stands beside selector or namespaceSelector (hint: make two LogScrapes)");
     }
@@ -195,7 +198,7 @@ pub fn check_scrape(spec: &LogScrapeSpec, report: &mut Report<'_>) {
         let NodePath { path, labels, .. } = node_path;
         let at = format!("spec.nodePaths[{idx}]");
         check_readable(path, &format!("{at}.path"), report);
-        check_labels(labels.as_ref(), &format!("{at}.labels"), report);
+        check_labels(labels.as_ref(), &FILE_LABELS, &format!("{at}.labels"), report);
     }
     if let Some(namespaces) = &spec.namespace_selector {
         let given = [namespaces.any == Some(true), namespaces.match_names.is_some(), namespaces.match_labels.is_some()];
@@ -245,15 +248,15 @@ fn check_rules(rules: &[Relabeling], path: &str, report: &mut Report<'_>) {
     check_relabelings(&rules, path, report);
 }
 
-fn check_labels(labels: Option<&BTreeMap<String, String>>, path: &str, report: &mut Report<'_>) {
+fn check_labels(labels: Option<&BTreeMap<String, String>>, reserved: &[&str], path: &str, report: &mut Report<'_>) {
     for name in labels.into_iter().flatten().map(|(name, _)| name) {
         if !is_label_name(name) || name.starts_with("__") {
             report.error(
                 path,
                 format!("{name:?} is not a label name (hint: letters, digits and _, no digit or __ first)"),
             );
-        } else if RESERVED_LABELS.contains(&name.as_str()) {
-            report.error(path, format!("{name:?} is set from the pod (hint: choose another name)"));
+        } else if reserved.contains(&name.as_str()) {
+            report.error(path, format!("{name:?} is set by the collector (hint: choose another name)"));
         }
     }
 }

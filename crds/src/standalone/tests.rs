@@ -28,9 +28,10 @@ fn the_quickstart_runs() {
     assert!(!engine.auth_enabled);
     assert_eq!(engine.data_dir(), Some("/data".into()));
     let collector = standalone.collector.unwrap();
-    let job = &collector.scrape_configs[0];
-    assert_eq!((job.job_name.as_str(), collector.scrape_configs.len()), ("default/samples", 1));
-    assert_eq!(job.static_configs[0].labels["__path__"], "/repo/config/samples/logs/*.log");
+    let names: Vec<&str> = collector.scrape_configs.iter().map(|job| job.job_name.as_str()).collect();
+    assert_eq!(names, ["default/databases", "default/synapse", "default/web"]);
+    let path = &collector.scrape_configs[0].static_configs[0].labels["__path__"];
+    assert_eq!(path, "/repo/config/samples/logs/matrix-postgresql-1.log.gz");
     assert_eq!(collector.clients[0].url, "http://127.0.0.1:3100/loki/api/v1/push");
 }
 
