@@ -9,6 +9,7 @@ mod finding;
 mod limits;
 mod load;
 mod runtime;
+mod secret;
 mod sparse;
 pub mod units;
 pub mod yaml;
@@ -23,5 +24,6 @@ pub use limits::{
 };
 pub use load::{Options, Root, load, load_document, load_with};
 pub use runtime::{OverridesFile, RuntimeSettings, TenantLimits};
+pub use secret::Secret;
 pub use sparse::differences;
 pub use units::{ByteSize, GoDuration, PromDuration};

@@ -163,7 +163,7 @@ impl Spec for LogScrapeSpec {
 
 impl<S: Spec> Root for Envelope<S> {
     fn rules() -> &'static Rules {
-        const RULES: Rules = Rules { nulls: Nulls::Absent, ignored: &[], is_lenient: |_| false };
+        const RULES: Rules = Rules { nulls: Nulls::Absent, ignored: &[], refused: &[], is_lenient: |_| false };
         &RULES
     }
 

@@ -53,7 +53,7 @@ pub fn definitions() -> Result<Vec<CustomResourceDefinition>, serde_json::Error>
 /// # Errors
 /// Only if a schema that we generated were no schema.
 pub fn yaml() -> Result<String, serde_yaml::Error> {
-    let definitions = definitions().map_err(|error| <serde_yaml::Error as serde::ser::Error>::custom(error))?;
+    let definitions = definitions().map_err(<serde_yaml::Error as serde::ser::Error>::custom)?;
     let mut out = String::new();
     for definition in &definitions {
         out.push_str("---\n");

@@ -99,6 +99,10 @@ fn finish_schema(schema: &mut Value, inside: Inside) {
     let Value::Object(map) = schema else { return };
     // Absent is the only form of "not given": what is not nullable is dropped when it is null.
     map.remove("nullable");
+    // API servers know `int32`, `int64` and `double`, and warn of others.
+    if map.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
+        map.remove("format");
+    }
     if inside == Inside::List {
         // Lists are compared whole by GitOps tools: a default inside an item is eternal drift.
         map.remove("default");

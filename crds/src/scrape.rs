@@ -29,11 +29,11 @@ use crate::stack::{AnnotationGate, label_selector};
     derive = "PartialEq",
     derive = "Default",
     doc = "Pods or files of the node whose logs go to the LogStacks that select this object.",
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
-    printcolumn(name = "Targets", type_ = "integer", json_path = ".status.targets.collected"),
-    printcolumn(name = "Gated", type_ = "integer", json_path = ".status.targets.gated"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name": "Targets", "type": "integer", "jsonPath": ".status.targets.collected"}"#,
+    printcolumn = r#"{"name": "Gated", "type": "integer", "jsonPath": ".status.targets.gated"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#,
     selectable = ".spec.tenant"
 )]
 #[serde(rename_all = "camelCase", default)]

@@ -1,50 +1,11 @@
 //! What all HTTP clients of Promtail share: authentication, TLS, proxies.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-/// A text that is never printed: serialises and displays as `<secret>`, as in Prometheus.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The secret itself.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// True when there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "\"\"" } else { "<secret>" })
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("<secret>")
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self)
-    }
-}
+use crate::secret::Secret;
 
 /// `basic_auth`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +71,15 @@ pub struct OAuth2 {
     /// Proxy to the token server.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub proxy_url: String,
+    /// Hosts without proxy, comma-separated.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub no_proxy: String,
+    /// Take the proxy from `HTTP_PROXY` and friends.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub proxy_from_environment: bool,
+    /// Headers for the proxy.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub proxy_connect_header: BTreeMap<String, Vec<Secret>>,
 }
 
 /// `tls_config` of a client. Files are read again when they change.
@@ -186,8 +156,8 @@ macro_rules! with_http_client {
             #[serde(skip_serializing_if = "Option::is_none")]
             pub oauth2: Option<$crate::collector::OAuth2>,
             /// Bearer token; older form of `authorization`.
-            #[serde(skip_serializing_if = "crate::collector::Secret::is_empty")]
-            pub bearer_token: $crate::collector::Secret,
+            #[serde(skip_serializing_if = "crate::Secret::is_empty")]
+            pub bearer_token: $crate::Secret,
             /// The same from a file.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub bearer_token_file: Option<std::path::PathBuf>,
@@ -203,7 +173,7 @@ macro_rules! with_http_client {
             pub proxy_from_environment: bool,
             /// Headers for the proxy.
             #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-            pub proxy_connect_header: std::collections::BTreeMap<String, Vec<$crate::collector::Secret>>,
+            pub proxy_connect_header: std::collections::BTreeMap<String, Vec<$crate::Secret>>,
             /// Follow redirects.
             pub follow_redirects: bool,
             /// Allow HTTP/2.
@@ -220,7 +190,7 @@ macro_rules! with_http_client {
                     basic_auth: None,
                     authorization: None,
                     oauth2: None,
-                    bearer_token: $crate::collector::Secret::default(),
+                    bearer_token: $crate::Secret::default(),
                     bearer_token_file: None,
                     tls_config: $crate::collector::ClientTls::default(),
                     proxy_url: String::new(),

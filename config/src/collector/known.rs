@@ -6,7 +6,7 @@ use crate::yaml::{Ignored, Nulls, Rules};
 
 pub(super) const RULES: Rules =
     // The bodies of stages: Promtail decodes them by mapstructure, which knows neither case nor strictness.
-    Rules { nulls: Nulls::Zero, ignored: IGNORED, is_lenient: |block| block.ends_with("Stage") };
+    Rules { nulls: Nulls::Zero, ignored: IGNORED, refused: REFUSED, is_lenient: |block| block.ends_with("Stage") };
 
 const GRPC: &str = "there is no gRPC port";
 const REMOVED: &str = "removed from Promtail";
@@ -27,6 +27,17 @@ const IGNORED: &[Ignored] = &[
     of("BackoffConfig", "removed from Promtail: write min_period, max_period, max_retries", &["minbackoff", "maxbackoff", "maxretries", "min_backoff", "max_backoff"]),
     of("ClientConfig", REMOVED, &["stream_lag_labels"]),
     of("WalConfig", "the disk buffer is read as it is written", &["watchConfig", "watch_config"]),
+];
+
+const REF: &str = "is not supported: there is no secret manager (hint: write the key that ends in _file)";
+
+#[rustfmt::skip] // a table: one block a row
+const REFUSED: &[Ignored] = &[
+    of("BasicAuth", REF, &["username_ref", "password_ref"]),
+    of("Authorization", REF, &["credentials_ref"]),
+    of("OAuth2", REF, &["client_secret_ref", "client_certificate_key_ref"]),
+    of("OAuth2", "is not supported (hint: use client_secret_file)", &["grant_type", "client_certificate_key", "client_certificate_key_file", "client_certificate_key_id", "signature_algorithm", "iss", "audience", "claims"]),
+    of("ClientTls", REF, &["ca_ref", "cert_ref", "key_ref"]),
 ];
 
 const fn of(block: &'static str, reason: &'static str, keys: &'static [&'static str]) -> Ignored {

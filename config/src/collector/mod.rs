@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use check::{check_relabelings, is_label_name};
 pub use client::{BackoffConfig, ClientConfig};
-pub use http::{Authorization, BasicAuth, ClientTls, HttpClient, HttpHeader, OAuth2, Secret};
+pub use http::{Authorization, BasicAuth, ClientTls, HttpClient, HttpHeader, OAuth2};
 pub use kubernetes::{AttachMetadata, KubernetesSd, Namespaces, Role, Selector};
 pub use own::{
     BufferSources, CollectorSettings, ContainerRate, DiskBuffer, MetadataSource, MetricsPerFile, PinnedBytes,

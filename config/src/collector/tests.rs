@@ -3,6 +3,7 @@
 use super::stage::{CriStage, DropStage, LabelsStage, PackStage, SourceList, StructuredMetadataStage};
 use super::*;
 use crate::load::load;
+use crate::secret::Secret;
 
 /// The configuration and its warnings, a line each.
 #[track_caller]

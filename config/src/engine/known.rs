@@ -4,7 +4,7 @@
 
 use crate::yaml::{Ignored, Nulls, Rules};
 
-pub(super) const RULES: Rules = Rules { nulls: Nulls::Zero, ignored: IGNORED, is_lenient: |_| false };
+pub(super) const RULES: Rules = Rules { nulls: Nulls::Zero, ignored: IGNORED, refused: &[], is_lenient: |_| false };
 
 const RING: &str = "one process has no ring";
 const GRPC: &str = "there is no gRPC port";

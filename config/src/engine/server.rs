@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::secret::Secret;
 use crate::units::GoDuration;
 
 /// Loki's `server` block, as far as it has a meaning for one HTTP listener.
@@ -108,10 +109,13 @@ pub enum LogFormat {
 #[serde(default)]
 pub struct TlsConfig {
     /// Certificate chain, PEM.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub cert: String,
     /// Private key, PEM.
-    pub key: String,
+    #[serde(skip_serializing_if = "Secret::is_empty")]
+    pub key: Secret,
     /// Authorities that sign client certificates, PEM.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub client_ca: String,
     /// The same from a file.
     #[serde(skip_serializing_if = "Option::is_none")]

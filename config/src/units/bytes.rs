@@ -21,6 +21,9 @@ const UNITS: [(&str, u64); 6] =
 pub struct ByteSize(pub u64);
 
 impl ByteSize {
+    /// What the schema of a custom resource demands of a text.
+    pub const PATTERN: &'static str = "^[0-9]+ ?([bB]|[kKmMgGtTpPeE][iI]?[bB]?)?$";
+
     /// Nothing; in most limits: no limit.
     pub const ZERO: Self = Self(0);
 
@@ -78,9 +81,9 @@ impl FromStr for ByteSize {
                 UNITS.iter().find(|(name, _)| name.strip_suffix('B') == Some(letter)).ok_or_else(wrong)?.1
             }
         };
-        let too_large = || UnitError::new(format!("{text:?} is too large"), "at most 15EB fit");
-        let count: u64 = digits.parse().map_err(|_| too_large())?;
-        count.checked_mul(scale).map(Self).ok_or_else(too_large)
+        // Too large is as large as it gets: what a custom resource's schema admits must be readable.
+        let count = digits.parse().unwrap_or(u64::MAX);
+        Ok(Self(count.saturating_mul(scale)))
     }
 }
 
@@ -155,7 +158,7 @@ impl schemars::JsonSchema for ByteSize {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "x-kubernetes-int-or-string": true })
+        schemars::json_schema!({ "x-kubernetes-int-or-string": true, "pattern": Self::PATTERN, "minimum": 0 })
     }
 }
 
@@ -181,7 +184,7 @@ mod tests {
         check("2Ti", Ok(2 << 40));
         check("7b", Ok(7));
         check("15EB", Ok(15 << 60));
-        check("16EB", Err("\"16EB\" is too large (hint: at most 15EB fit)"));
+        check("16EB", Ok(u64::MAX));
         check("1.5MB", Err("\"1.5MB\" has a fraction (hint: write 1536KB rather than 1.5MB)"));
         check("", Err("\"\" is not a size (hint: write a whole number and a unit, as in 256KB)"));
         check("MB", Err("\"MB\" is not a size (hint: write a whole number and a unit, as in 256KB)"));

@@ -31,13 +31,15 @@ pub enum Nulls {
 pub struct Rules {
     /// What null means.
     pub nulls: Nulls,
-    /// Known keys without a meaning here.
+    /// Known keys without a meaning here: a warning.
     pub ignored: &'static [Ignored],
+    /// Known keys that would do harm if they were ignored: an error with a reason better than "unknown".
+    pub refused: &'static [Ignored],
     /// Structs (by serde's name) in which unknown keys only warn and the case of keys does not count.
     pub is_lenient: fn(&str) -> bool,
 }
 
-/// Keys of one struct that the reference knows and we do not need.
+/// Keys of one struct that the reference knows and we do not have.
 #[derive(Debug, Clone, Copy)]
 pub struct Ignored {
     /// Serde's name of the struct.
@@ -563,6 +565,10 @@ impl<'a> Entries<'a> {
         let of_block = || rules.ignored.iter().filter(|ignored| ignored.block == fields.block);
         if let Some(ignored) = of_block().find(|ignored| ignored.keys.contains(&key.text.as_str())) {
             return self.de.cx.note_ignored(key.at, path.to_string(), &key.text, ignored.reason);
+        }
+        let mut refused = rules.refused.iter().filter(|refused| refused.block == fields.block);
+        if let Some(refused) = refused.find(|refused| refused.keys.contains(&key.text.as_str())) {
+            return self.de.cx.note(Severity::Error, key.at, path.to_string(), refused.reason.to_owned());
         }
         let known = fields.names.iter().chain(of_block().flat_map(|ignored| ignored.keys)).copied();
         let near = did_you_mean(&key.text, known);

@@ -58,14 +58,14 @@ pub use storage::{AccessMode, ClaimPolicy, RetentionSpec, StorageSpec, StreamRet
         status_replicas_path = ".status.replicas",
         label_selector_path = ".status.selector"
     ),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
-    printcolumn(name = "Engine", type_ = "string", json_path = ".status.engine.ready"),
-    printcolumn(name = "Collectors", type_ = "string", json_path = ".status.collector.ready"),
-    printcolumn(name = "Storage", type_ = "string", json_path = ".status.storage.capacity"),
-    printcolumn(name = "Retention", type_ = "string", json_path = ".spec.engine.retention.period", priority = 1),
-    printcolumn(name = "Version", type_ = "string", json_path = ".status.version", priority = 1),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name": "Engine", "type": "string", "jsonPath": ".status.engine.ready"}"#,
+    printcolumn = r#"{"name": "Collectors", "type": "string", "jsonPath": ".status.collector.ready"}"#,
+    printcolumn = r#"{"name": "Storage", "type": "string", "jsonPath": ".status.storage.capacity"}"#,
+    printcolumn = r#"{"name": "Retention", "type": "string", "jsonPath": ".spec.engine.retention.period", "priority": 1}"#,
+    printcolumn = r#"{"name": "Version", "type": "string", "jsonPath": ".status.version", "priority": 1}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#,
     selectable = ".spec.tenancy.mode"
 )]
 #[serde(rename_all = "camelCase", default)]

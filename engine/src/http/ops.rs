@@ -51,38 +51,14 @@ pub async fn buildinfo() -> Response {
 
 /// `/config`: what is in force, as YAML; `mode=defaults`: what would be without a file; `mode=diffs`: what differs.
 pub async fn config(State(app): State<Arc<App>>, Form(params): Form) -> Response {
-    let masked = mask(&app.config);
+    // Secrets print themselves as `<secret>`.
     match params.get("mode") {
         Some("defaults") => yaml(&EngineConfig::default()),
-        Some("diffs") => match (serde_yaml::to_value(&masked), serde_yaml::to_value(EngineConfig::default())) {
-            (Ok(actual), Ok(default)) => yaml(&differences(actual, &default)),
-            (Err(failure), _) | (_, Err(failure)) => internal(&failure),
+        Some("diffs") => match logstack_config::differences(&*app.config, &EngineConfig::default()) {
+            Ok(differences) => yaml(&differences),
+            Err(failure) => internal(&failure),
         },
-        _ => yaml(&masked),
-    }
-}
-
-/// Keys do not leave the process.
-fn mask(config: &EngineConfig) -> EngineConfig {
-    let mut config = config.clone();
-    if !config.server.http_tls_config.key.is_empty() {
-        config.server.http_tls_config.key = "<secret>".to_owned();
-    }
-    config
-}
-
-/// What of `actual` is not in `default`.
-fn differences(actual: serde_yaml::Value, default: &serde_yaml::Value) -> serde_yaml::Value {
-    match (actual, default) {
-        (serde_yaml::Value::Mapping(actual), serde_yaml::Value::Mapping(default)) => {
-            let changed = actual.into_iter().filter_map(|(key, value)| match default.get(&key) {
-                Some(default) if *default == value => None,
-                Some(default) => Some((key, differences(value, default))),
-                None => Some((key, value)),
-            });
-            serde_yaml::Value::Mapping(changed.collect())
-        }
-        (actual, _) => actual,
+        _ => yaml(&*app.config),
     }
 }
 

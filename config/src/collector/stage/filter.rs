@@ -94,6 +94,18 @@ impl<'de> Deserialize<'de> for SourceList {
                 Ok(SourceList(vec![name.to_owned()]))
             }
 
+            fn visit_u64<E: de::Error>(self, name: u64) -> Result<SourceList, E> {
+                self.visit_str(&name.to_string())
+            }
+
+            fn visit_i64<E: de::Error>(self, name: i64) -> Result<SourceList, E> {
+                self.visit_str(&name.to_string())
+            }
+
+            fn visit_bool<E: de::Error>(self, name: bool) -> Result<SourceList, E> {
+                self.visit_str(&name.to_string())
+            }
+
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<SourceList, A::Error> {
                 let mut names = Vec::new();
                 while let Some(name) = seq.next_element()? {
