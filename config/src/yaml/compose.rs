@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Options, Parser, ScalarStyle, Span};
 
-use super::document::push_key;
 use super::node::{Key, Kind, Mark, Node, Scalar};
+use super::path::push_key;
 
 /// Most nodes of a file after aliases are expanded: enough for thousands of jobs, and nine nested lists of nine
 /// aliases ("billion laughs") stop here.

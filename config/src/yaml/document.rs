@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 
 use super::compose::{Mistake, compose};
 use super::decode::{Decoded, Noted, Rules, decode};
-use super::node::{Key, Kind, Mark, Node};
+use super::node::{Key, Kind, Mark, Node, Scalar};
+use super::path::{Segment, parse_path};
 use crate::finding::{Finding, Place, Severity};
 
 /// One document, with what was wrong with its YAML.
@@ -197,123 +198,6 @@ impl Document {
     }
 }
 
-/// Collects what a typed value's own checks find, with the places of the document it came from.
-#[derive(Debug)]
-pub struct Report<'a> {
-    document: &'a Document,
-    /// List items that the value lacks: its indices do not count them, the document's do.
-    removed: HashSet<String>,
-    findings: Vec<Finding>,
-}
-
-impl<'a> Report<'a> {
-    /// An empty report about `document`.
-    pub fn new(document: &'a Document) -> Self {
-        Self::without(document, HashSet::new())
-    }
-
-    pub(crate) fn without(document: &'a Document, removed: HashSet<String>) -> Self {
-        Self { document, removed, findings: Vec::new() }
-    }
-
-    /// Adds an error. `text` may end in ` (hint: …)`.
-    pub fn error(&mut self, path: impl Into<String>, text: impl AsRef<str>) {
-        self.add(Severity::Error, path.into(), text.as_ref());
-    }
-
-    /// Adds a warning.
-    pub fn warning(&mut self, path: impl Into<String>, text: impl AsRef<str>) {
-        self.add(Severity::Warning, path.into(), text.as_ref());
-    }
-
-    fn add(&mut self, severity: Severity, path: String, text: &str) {
-        let path = if self.removed.is_empty() { path } else { self.original(&path) };
-        // "needs the key role" says nothing new where `role` was there and wrong.
-        let lost_a_key = || self.removed.iter().any(|removed| parent(removed) == path);
-        if text.starts_with("needs ") && lost_a_key() {
-            return;
-        }
-        self.findings.push(Finding::new(severity, self.document.place_of(&path), path, text));
-    }
-
-    /// The document's path of the value's `path`.
-    fn original(&self, path: &str) -> String {
-        let mut out = String::new();
-        for segment in parse_path(path).unwrap_or_default() {
-            match segment {
-                Segment::Key(key) => push_key(&mut out, &key),
-                Segment::Item(nth) => {
-                    let present = |idx: &usize| !self.removed.contains(&format!("{out}[{idx}]"));
-                    let idx = (0..).filter(present).nth(nth).unwrap_or(nth);
-                    out.push_str(&format!("[{idx}]"));
-                }
-            }
-        }
-        out
-    }
-
-    /// What was found.
-    pub fn into_findings(self) -> Vec<Finding> {
-        self.findings
-    }
-}
-
-/// A step of a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Segment {
-    Key(String),
-    Item(usize),
-}
-
-/// `a.b[0]["x.y"]` -> its steps; `None` when it is no path.
-fn parse_path(path: &str) -> Option<Vec<Segment>> {
-    let mut segments = Vec::new();
-    let mut rest = path;
-    while !rest.is_empty() {
-        if let Some(quoted) = rest.strip_prefix("[\"") {
-            // Written by `{:?}`: a quote inside is escaped.
-            let end = quoted.match_indices("\"]").map(|(at, _)| at).find(|&at| !quoted[..at].ends_with('\\'))?;
-            segments.push(Segment::Key(quoted[..end].replace("\\\"", "\"").replace("\\\\", "\\")));
-            rest = &quoted[end + 2..];
-        } else if let Some(item) = rest.strip_prefix('[') {
-            let (digits, after) = item.split_once(']')?;
-            segments.push(Segment::Item(digits.parse().ok()?));
-            rest = after;
-        } else {
-            let end = rest.find(['.', '[']).unwrap_or(rest.len());
-            if end == 0 {
-                return None;
-            }
-            segments.push(Segment::Key(rest[..end].to_owned()));
-            rest = &rest[end..];
-        }
-        if let Some(after) = rest.strip_prefix('.') {
-            rest = after;
-            if rest.is_empty() {
-                return None;
-            }
-        }
-    }
-    Some(segments)
-}
-
-/// The path without its last step; empty for a step of the root.
-fn parent(path: &str) -> &str {
-    path.rfind(['.', '[']).map_or("", |at| &path[..at])
-}
-
-/// Adds a key to a path, quoted where it must be.
-pub(super) fn push_key(path: &mut String, key: &str) {
-    if key.is_empty() || key.contains(['.', '[', ']', '"', ' ']) {
-        path.push_str(&format!("[{key:?}]"));
-        return;
-    }
-    if !path.is_empty() {
-        path.push('.');
-    }
-    path.push_str(key);
-}
-
 fn put(node: &mut Node, segments: &[Segment], value: Node, at: Mark) -> Result<(), String> {
     let Some((segment, rest)) = segments.split_first() else {
         *node = value;
@@ -344,7 +228,7 @@ fn put(node: &mut Node, segments: &[Segment], value: Node, at: Mark) -> Result<(
 }
 
 fn scalar(text: &str, at: Mark) -> Node {
-    Node { at, kind: Kind::Scalar(super::node::Scalar { text: text.to_owned(), plain: true }) }
+    Node { at, kind: Kind::Scalar(Scalar { text: text.to_owned(), plain: true }) }
 }
 
 /// An argument has no lines worth naming.
@@ -363,23 +247,6 @@ fn forget_lines(node: &mut Node) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn parses_paths() {
-        #[track_caller]
-        fn check(path: &str, want: Option<&[&str]>) {
-            let got = parse_path(path).map(|segments| segments.iter().map(|s| format!("{s:?}")).collect::<Vec<_>>());
-            assert_eq!(got, want.map(|want| want.iter().map(|&s| s.to_owned()).collect()), "{path}");
-        }
-        check("a.b", Some(&["Key(\"a\")", "Key(\"b\")"]));
-        check("a[0].b", Some(&["Key(\"a\")", "Item(0)", "Key(\"b\")"]));
-        check("a[\"x.y\"].b", Some(&["Key(\"a\")", "Key(\"x.y\")", "Key(\"b\")"]));
-        check("", Some(&[]));
-        check(".a", None);
-        check("a..b", None);
-        check("a.", None);
-        check("a[x]", None);
-    }
 
     #[test]
     fn removes_values() {

@@ -9,10 +9,14 @@
 
 mod compose;
 mod decode;
+mod deserializer;
 mod document;
 mod node;
+mod path;
+mod report;
 mod scalar;
 
 pub use decode::{Ignored, Nulls, Rules};
-pub use document::{Document, Report};
+pub use document::Document;
 pub use node::{Key, Kind, Mark, Node, Scalar};
+pub use report::Report;

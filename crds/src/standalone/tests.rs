@@ -1,5 +1,7 @@
 //! Whole documents: the sample, everything at once, and every kind of mistake.
 
+use logstack_config::collector::JobsFile;
+
 use super::*;
 use crate::{definitions, parse, render};
 
@@ -154,4 +156,17 @@ fn checks_as_a_cluster_would() {
         "full.yaml:72: spec.nodePaths[1].path: is relative: only logstack run takes it, from this file's folder; a cluster refuses it",
     ];
     assert_eq!(findings, want);
+}
+
+/// The operator writes each job as a file of its own; the collector must read what was meant.
+#[test]
+fn jobs_read_back() {
+    let (documents, _) = parse([("full.yaml", include_str!("../testdata/full.yaml"))]).unwrap();
+    let stack = &documents.stacks[0].object.spec;
+    for scrape in &documents.scrapes {
+        let job = render_job(&scrape.object, stack).unwrap();
+        let file = JobsFile { priority: scrape.object.spec.priority, scrape_configs: vec![job] };
+        let (read, warnings) = logstack_config::load::<JobsFile>(&yaml(&file), "job.yaml").unwrap();
+        assert_eq!((read, warnings.0), (file, vec![]));
+    }
 }
