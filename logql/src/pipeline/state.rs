@@ -511,6 +511,11 @@ impl LabelState {
 
 /// Appends `bytes` with a blank for each byte that is not UTF-8, and for each U+FFFD.
 pub(crate) fn push_repaired(out: &mut String, bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && !text.contains(char::REPLACEMENT_CHARACTER)
+    {
+        return out.push_str(text);
+    }
     for chunk in bytes.utf8_chunks() {
         out.extend(chunk.valid().chars().map(|c| if c == char::REPLACEMENT_CHARACTER { ' ' } else { c }));
         out.extend(chunk.invalid().iter().map(|_| ' '));
