@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use logstack_config::collector::stage::{DropStage, LimitStage, MultilineStage, SamplingStage, TenantStage};
 use logstack_config::collector::{
-    KubernetesSd, RelabelAction, RelabelConfig, Role, ScrapeConfig, Stage, StaticConfig, check_relabelings,
-    check_stages,
+    Decompression, KubernetesSd, RelabelAction, RelabelConfig, Role, ScrapeConfig, Stage, StaticConfig,
+    check_relabelings, check_stages,
 };
 use logstack_config::yaml::{Document, Node, Report};
 use logstack_config::{ByteSize, Severity};
@@ -73,6 +73,7 @@ pub fn render_job(scrape: &LogScrape, stack: &LogStackSpec) -> Result<ScrapeConf
         JobSource::NodePaths => ScrapeConfig {
             static_configs: node_paths(spec, &job_name),
             encoding: encoding(spec, &mut problems),
+            decompression: decompression(spec, &mut problems),
             job_name,
             relabel_configs: own_rules(spec, &stack.collector),
             pipeline_stages: pipeline(spec, &stack.collector, JobSource::NodePaths),
@@ -361,4 +362,16 @@ fn encoding(spec: &LogScrapeSpec, problems: &mut Vec<Problem>) -> String {
         problems.push(Problem::invalid("spec.nodePaths", text));
     }
     first
+}
+
+/// Archives are read once, whole; a job reads archives of one kind, or files that grow.
+fn decompression(spec: &LogScrapeSpec, problems: &mut Vec<Problem>) -> Option<Decompression> {
+    let kind = |path: &str| ["gz", "bz2", "z"].into_iter().find(|kind| path.ends_with(&format!(".{kind}")));
+    let mut kinds = spec.node_paths.iter().flatten().map(|node_path| kind(&node_path.path));
+    let first = kinds.next().flatten();
+    if kinds.any(|other| other != first) {
+        let text = "mix archives with other files (hint: make a LogScrape for each)";
+        problems.push(Problem::invalid("spec.nodePaths", text));
+    }
+    first.map(|format| Decompression { enabled: true, format: format.to_owned(), ..Decompression::default() })
 }

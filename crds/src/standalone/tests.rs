@@ -170,3 +170,21 @@ fn jobs_read_back() {
         assert_eq!((read, warnings.0), (file, vec![]));
     }
 }
+
+#[test]
+fn archives_are_read_as_such() {
+    #[track_caller]
+    fn check(paths: &str, want: Result<Option<&str>, &str>) {
+        let text = format!(
+            "apiVersion: logstack.dev/v1alpha1\nkind: LogScrape\nmetadata: {{name: a}}\nspec: {{nodePaths: [{paths}]}}\n"
+        );
+        let (documents, _) = parse([("f", text.as_str())]).unwrap();
+        let job = render_job(&documents.scrapes[0].object, &LogStackSpec::default());
+        let got = job.map(|job| job.decompression.map(|decompression| decompression.format));
+        let got = got.map_err(|problems| problems[0].text.clone());
+        assert_eq!(got, want.map(|want| want.map(str::to_owned)).map_err(str::to_owned), "{paths}");
+    }
+    check("{path: /a.log}", Ok(None));
+    check("{path: /a.log.gz}, {path: /b/*.gz}", Ok(Some("gz")));
+    check("{path: /a.log}, {path: /a.gz}", Err("mix archives with other files (hint: make a LogScrape for each)"));
+}
