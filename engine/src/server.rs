@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use axum::extract::Request;
+use axum::serve::ListenerExt as _;
 use http::Uri;
 use http::uri::PathAndQuery;
 use logstack_config::engine::{StorageConfig, WalSync};
@@ -25,6 +26,7 @@ use tower::util::MapRequest;
 use tracing::{error, info, warn};
 
 use crate::http::app::{App, Lifecycle, LogLevelSwitch, SetLogLevel};
+use crate::http::auth::Auth;
 use crate::http::metrics::RequestMetrics;
 use crate::http::tenancy::Tenancy;
 use crate::http::{push, routes};
@@ -49,6 +51,21 @@ pub enum Error {
     Listen {
         /// Where.
         address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Plain text where the configuration asks for TLS would be worse than nothing.
+    #[error(
+        "`server.http_tls_config` asks for TLS, which this engine leaves to what stands before it (an ingress, a \
+             sidecar): remove the block, and terminate TLS there"
+    )]
+    Tls,
+    /// The credentials file.
+    #[error("cannot read the credentials in {path:?} (`logstack.auth.credentials_file`)")]
+    Credentials {
+        /// Where.
+        path: PathBuf,
         /// Why not.
         #[source]
         source: io::Error,
@@ -99,12 +116,20 @@ impl Server {
     pub async fn start(options: ServerOptions) -> Result<Self, Error> {
         let ServerOptions { config, listen, data_dir, set_log_level } = options;
         let config = Arc::new(config);
+        if config.server.http_tls_config.is_enabled() {
+            return Err(Error::Tls);
+        }
+        let auth = Auth::new(&config.logstack.auth).map_err(|source| Error::Credentials {
+            path: config.logstack.auth.credentials_file.clone().unwrap_or_default(),
+            source,
+        })?;
         let limits = Arc::new(ArcSwap::from_pointee(load_limits(&config)?));
         let store = open_store(&data_dir, storage_options(&config.logstack.storage)).await?;
         let engine = Engine::new(store.clone(), &config.logstack.query, config.querier.max_concurrent);
         let ingester = Ingester::new(store.clone(), limits.clone(), IngestOptions::new(&config));
         let push = push::routes(ingester.clone(), Tenancy::new(&config));
         let app = Arc::new(App {
+            auth,
             tenancy: Tenancy::new(&config),
             limits: limits.clone(),
             engine: Arc::new(engine),
@@ -119,6 +144,10 @@ impl Server {
         let router = routes(app.clone(), push);
         let listener = TcpListener::bind(listen).await.map_err(|source| Error::Listen { address: listen, source })?;
         let address = listener.local_addr().unwrap_or(listen);
+        // Answers are written in one piece: waiting for more to send only delays them.
+        let listener = listener.tap_io(|stream| {
+            let _ = stream.set_nodelay(true);
+        });
         let (stop, stopped) = watch::channel(false);
         let service = MapRequest::new(router, fold_slashes);
         let serve = axum::serve(listener, axum::ServiceExt::<Request>::into_make_service(service))

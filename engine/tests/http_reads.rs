@@ -388,3 +388,38 @@ async fn says_why_an_answer_is_empty() {
     assert!(reason("{app=\"web\"} | json | __error__=\"\"").await.contains("`| json` failed"));
     assert_eq!(ask("{app=\"web\"}", &grafana).await, Value::Null);
 }
+
+#[tokio::test]
+async fn a_query_that_takes_too_much_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let yaml = "auth_enabled: false\nlimits_config: {max_query_length: 0}\nlogstack: {query: {memory_budget: 1KB}}";
+    let (server, client) = start(dir.path(), yaml).await;
+    fill(&server).await;
+    let log =
+        client.get(&format!("/loki/api/v1/query_range?query=%7Bapp%3D%22web%22%7D&start={T}&end={}", T + 100)).await;
+    assert_eq!(log.status, 400);
+    assert!(log.text().contains("logstack.query.memory_budget"), "{}", log.text());
+    let query = encode("sum(count_over_time({app=\"web\"}[1m]))");
+    let metric = client.get(&format!("/loki/api/v1/query?query={query}&time={}", T + 100)).await;
+    assert_eq!(metric.status, 200, "{}", metric.text());
+    // What a failed query held is free again.
+    assert_eq!(server.app().engine.memory_bytes(), 0);
+}
+
+#[tokio::test]
+async fn credentials_are_checked_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tokens");
+    std::fs::write(&file, "s3cret\n").unwrap();
+    let auth = format!("logstack: {{auth: {{type: bearer, credentials_file: {:?}}}}}", file.display().to_string());
+    let (_server, client) = start(&dir.path().join("data"), &format!("auth_enabled: false\n{auth}")).await;
+    let reply = client.get("/loki/api/v1/labels").await;
+    Client::check(&reply, 401, "unauthorized\n");
+    assert_eq!(reply.header("www-authenticate"), "Bearer");
+    let push = client.send("POST", "/loki/api/v1/push", &[("Content-Type", "application/json")], "{}").await;
+    assert_eq!(push.status, 401);
+    let headers = [("Authorization", "Bearer s3cret")];
+    assert_eq!(client.send("GET", "/loki/api/v1/labels", &headers, "").await.status, 200);
+    assert_eq!(client.get("/ready").await.status, 200);
+    assert_eq!(client.get("/metrics").await.status, 200);
+}

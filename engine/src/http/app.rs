@@ -13,6 +13,7 @@ use logstack_config::{EngineConfig, Limits, TenantLimits};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::auth::Auth;
 use super::metrics::RequestMetrics;
 use super::params::Params;
 use super::tenancy::{self, Tenancy};
@@ -29,6 +30,8 @@ pub struct App {
     pub config: Arc<EngineConfig>,
     /// By tenant; replaced when the overrides file changes.
     pub limits: Arc<ArcSwap<TenantLimits>>,
+    /// Who may connect.
+    pub auth: Auth,
     /// Whose a request is.
     pub tenancy: Tenancy,
     /// Answers queries.

@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`tenancy`] | `X-Scope-OrgID` to tenants |
+//! | [`auth`], [`tenancy`] | who may connect; `X-Scope-OrgID` to tenants |
 //! | [`app`] | what routes share; what every read starts with |
 //! | [`params`], [`json`], [`encode`], [`respond`] | parameters in, answers out |
 //! | [`push`], [`otlp`], [`body`] | what writes |
@@ -12,6 +12,7 @@
 //! [`routes`] is the list of routes.
 
 pub mod app;
+pub mod auth;
 pub mod body;
 pub mod detected;
 pub mod encode;
@@ -84,6 +85,7 @@ pub fn routes(app: Arc<App>, push: Router) -> Router {
         .merge(push)
         .method_not_allowed_fallback(respond::method_not_allowed)
         .fallback(respond::not_found)
+        .layer(from_fn_with_state(app.clone(), auth::check))
         .layer(from_fn(respond::compress))
         .layer(from_fn_with_state(app, metrics::measure));
     if prefix.is_empty() { router } else { Router::new().nest(&prefix, router).fallback(respond::not_found) }

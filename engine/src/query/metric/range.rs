@@ -221,7 +221,7 @@ struct Worker {
     table: Table,
     /// By metadata set of the present chunk.
     verdicts: Vec<Verdict>,
-    /// By metadata set, rows and bytes of the present pane.
+    /// By metadata set of the present chunk, rows and bytes of the present pane; empty between panes.
     tally: Vec<UnitCounts>,
     charged_bytes: u64,
     stats: Stats,
@@ -261,6 +261,8 @@ impl Worker {
             self.stats.lines_matched += self.rows.len() as u64;
             self.verdicts.clear();
             self.verdicts.resize(self.rows.metadata.len(), Verdict::Unknown);
+            self.tally.clear();
+            self.tally.resize(self.rows.metadata.len(), UnitCounts::default());
             let mut row = 0;
             while row < self.rows.len() {
                 let (pane, end_ns) = plan.windows.locate(self.rows.timestamps[row]);
@@ -313,8 +315,6 @@ impl Worker {
         range: std::ops::Range<usize>,
     ) -> Result<(), Error> {
         let is_count = plan.kind == Kind::Sum && plan.sampling != Sampling::Unwrapped;
-        self.tally.clear();
-        self.tally.resize(self.rows.metadata.len(), UnitCounts::default());
         for row in range.clone() {
             let id = self.rows.metadata_ids[row] as usize;
             if is_count {
@@ -332,7 +332,7 @@ impl Worker {
         }
         for row in range {
             let id = self.rows.metadata_ids[row] as usize;
-            // The first row of a metadata set stands for all.
+            // The first row of a metadata set stands for all, and leaves the tally empty for the next pane.
             let tally = std::mem::take(&mut self.tally[id]);
             if tally.rows == 0 {
                 continue;
