@@ -1,6 +1,7 @@
 //! Pushes over HTTP into a real engine: every encoding, every refusal, and what can be read afterwards.
 
 mod client;
+mod decoders;
 mod encode;
 
 use std::io::Write as _;
