@@ -50,9 +50,19 @@ pub(super) enum Refusal {
 
 /// Reads and stores a push.
 pub(super) async fn receive(app: &PushApp, route: Route, request: Request) -> Result<(), Refusal> {
-    let (parts, body) = request.into_parts();
-    let tenant = app.tenancy.tenant(&parts.headers).map_err(Refusal::Tenancy)?;
-    let body = body::read(&app.ingester, &parts.headers, body).await.map_err(Refusal::Push)?;
+    let (parts, mut body) = request.into_parts();
+    let arrival = async {
+        let tenant = app.tenancy.tenant(&parts.headers).map_err(Refusal::Tenancy)?;
+        let body = body::read(&app.ingester, &parts.headers, &mut body).await.map_err(Refusal::Push)?;
+        Ok((tenant, body))
+    };
+    let (tenant, body) = match arrival.await {
+        Ok(arrived) => arrived,
+        Err(refusal) => {
+            body::drain(&mut body).await;
+            return Err(refusal);
+        }
+    };
     let push = Push {
         route,
         content_type: text(&parts.headers, header::CONTENT_TYPE),

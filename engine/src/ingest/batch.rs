@@ -17,13 +17,13 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use logstack_config::{ByteSize, Limits};
 
+use super::PushError;
 use super::budget::Share;
 use super::decode::{Decoded, DecodedEntry};
 use super::metadata::{LEVEL_NAME, LevelRules, MetadataBuilder, is_name};
 use super::metrics::{Format, LineLengths, Reason};
 use super::tenant::{Flow, KnownStream, Profile, Tenant};
 use super::texts::{self, EntryRefusal, Grouped, Wrapped};
-use super::{PushError, decode};
 use crate::model::{Batch, BatchStream, Rows};
 use crate::storage::Store;
 
@@ -463,16 +463,4 @@ fn truncated_len(line: &[u8], limits: &Limits) -> Option<usize> {
     let boundary = (len.saturating_sub(3)..=len).rev().find(|&len| !is_continuation(len));
     len = boundary.unwrap_or(len);
     Some(len)
-}
-
-impl From<decode::Error> for PushError {
-    fn from(error: decode::Error) -> Self {
-        let status = match &error {
-            decode::Error::Malformed(_) => 400,
-            decode::Error::TooLarge { .. } => 413,
-            decode::Error::Memory(super::budget::Refusal::TooLarge { .. }) => 413,
-            decode::Error::Memory(super::budget::Refusal::Busy { .. }) => 503,
-        };
-        Self::new(status, error.to_string())
-    }
 }

@@ -10,11 +10,11 @@ use parking_lot::{Mutex, RwLock};
 use tracing::warn;
 
 use super::batch::{self, Outcome, Request};
-use super::budget::{Budget, Share};
+use super::budget::{Budget, Refusal, Share};
 use super::clock::{Clock, SystemClock};
 use super::decode::encoding::{self, Encoding};
 use super::decode::otlp::{self, OtlpRules};
-use super::decode::{BODY_BYTES_MAX, Decoded, media_type, push_json, push_proto};
+use super::decode::{self, BODY_BYTES_MAX, Decoded, media_type, push_json, push_proto};
 use super::metrics::{Format, IngestMetrics, Reason};
 use super::tenant::{Profile, Tenant};
 use super::texts;
@@ -44,6 +44,23 @@ impl PushError {
     /// An answer of `status`.
     pub fn new(status: u16, text: impl Into<String>) -> Self {
         Self { status, text: text.into() }
+    }
+}
+
+impl From<decode::Error> for PushError {
+    fn from(error: decode::Error) -> Self {
+        let status = match &error {
+            decode::Error::Malformed(_) => 400,
+            decode::Error::TooLarge { .. } | decode::Error::Memory(Refusal::TooLarge { .. }) => 413,
+            decode::Error::Memory(Refusal::Busy { .. }) => 503,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<Refusal> for PushError {
+    fn from(refusal: Refusal) -> Self {
+        decode::Error::Memory(refusal).into()
     }
 }
 
@@ -207,7 +224,7 @@ impl Ingester {
         batch::build(&request, &self.store, decoded)
     }
 
-    fn decode(&self, push: Push, rules: &OtlpRules, now_ns: i64) -> Result<Decoded, super::decode::Error> {
+    fn decode(&self, push: Push, rules: &OtlpRules, now_ns: i64) -> Result<Decoded, decode::Error> {
         let Push { route, content_type, content_encoding, body, mut share } = push;
         let limit = self.options.unpacked_bytes_max;
         let media_type = media_type::parse(content_type.as_deref().unwrap_or_default())?;
@@ -276,8 +293,8 @@ impl Ingester {
     }
 }
 
-fn unsupported_content_type(content_type: &str) -> super::decode::Error {
-    super::decode::Error::malformed(format!(
+fn unsupported_content_type(content_type: &str) -> decode::Error {
+    decode::Error::malformed(format!(
         "content type: {content_type} is not supported, use application/x-protobuf or application/json"
     ))
 }

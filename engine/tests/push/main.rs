@@ -155,6 +155,9 @@ async fn refuses_what_is_no_push() {
     let too_large = "request body too large: message size too large than max (2001 vs 2000)\n";
     check(&[JSON], &[b' '; 2001], 413, too_large).await;
     check(&[PROTO], &[b' '; 2001], 413, too_large).await;
+    // Much more than fits the buffers of a connection: the refusal still arrives.
+    let huge = "request body too large: message size too large than max (20000000 vs 2000)\n";
+    check(&[JSON], &vec![b' '; 20_000_000], 413, huge).await;
     let unpacked = "request body too large: message size too large than max (3001 vs 3000)\n";
     check(&[JSON, ("Content-Encoding", "gzip")], &gzip(&[b' '; 5000]), 413, unpacked).await;
     check(&[PROTO], &snappy(&[0; 3001]), 413, unpacked).await;

@@ -217,7 +217,7 @@ impl<'r> Builder<'r> {
             }
         } else {
             let path = std::mem::take(&mut self.path);
-            let name = self.text(|out| attribute_name(&path, out))?;
+            let name = self.text(|out| normalize_name(&path, out))?;
             self.path = path;
             let value = self.text(|out| attribute.value.write_text(out))?;
             pairs.push((name, value));
@@ -258,9 +258,4 @@ fn text_len(value: &Value<'_>) -> usize {
     let mut text = Vec::new();
     value.write_text(&mut text);
     text.len()
-}
-
-/// Appends the label name of an attribute: `k8s.pod.name` is `k8s_pod_name`.
-pub fn attribute_name(attribute: &[u8], out: &mut Vec<u8>) {
-    normalize_name(attribute, out);
 }
