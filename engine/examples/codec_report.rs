@@ -9,18 +9,37 @@
 #![allow(clippy::print_stdout, reason = "a report is what it is for")]
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::sync::Arc;
 
 use anyhow_free::Result;
 use bytes::Bytes;
 use logstack_engine::model::Rows;
 use logstack_engine::storage::codec::section::SectionKind;
-use logstack_engine::storage::codec::{BlockEncoder, BlockMeta, BlockReader, Level, RowSet, TemplateDict, Wanted};
+use logstack_engine::storage::codec::{
+    BlockEncoder, BlockMeta, BlockReader, FilterIndex, FilterIndexBuilder, Level, LineSearch, PartSearch, RowSet,
+    TemplateDict, Wanted,
+};
+use logstack_logql::ast::{LineFilter, LineFilterOp, LineMatch};
+use logstack_logql::line_filter::CompiledLineFilter;
 use serde_json::Value;
 
 /// The error type of a program that only prints it.
 mod anyhow_free {
     pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+}
+
+/// CPU time of this thread, so that a busy machine does not change the figures.
+struct Cpu(f64);
+
+impl Cpu {
+    fn now() -> Self {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+        Self(text.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.0) / 1e9)
+    }
+
+    fn elapsed(&self) -> f64 {
+        Self::now().0 - self.0
+    }
 }
 
 struct Stream {
@@ -56,6 +75,7 @@ fn main() -> Result<()> {
 
     let mut dict = TemplateDict::new();
     let mut encoder = BlockEncoder::new(level);
+    let mut index = FilterIndexBuilder::default();
     let mut blocks = Vec::new();
     let mut encode_s = 0.0;
     let mut raw_bytes = 0_u64;
@@ -63,18 +83,22 @@ fn main() -> Result<()> {
         for rows in cut(&stream.rows, block_bytes) {
             raw_bytes += rows.bytes.len() as u64;
             let mut out = Vec::new();
-            let start = Instant::now();
+            let start = Cpu::now();
             let encoded = encoder.encode(&rows, &mut dict, &mut out)?;
-            encode_s += start.elapsed().as_secs_f64();
+            encode_s += start.elapsed();
+            index.push(encoded.filter);
             blocks.push(Block { file: stream.file, meta: encoded.meta, bytes: Bytes::from(out), rows });
         }
     }
     let mut dict_bytes = Vec::new();
     dict.write(&mut dict_bytes);
 
+    let (mut header, mut matrix) = (Vec::new(), Vec::new());
+    index.finish(&mut header, &mut matrix);
+
     let mut by_file = vec![(0_u64, 0_u64); files.len()];
     let mut by_kind: BTreeMap<SectionKind, (u64, u64)> = BTreeMap::new();
-    let (mut total, mut meta_bytes, mut rows) = (dict_bytes.len() as u64, 0_u64, 0_u64);
+    let (mut total, mut meta_bytes, mut rows) = ((dict_bytes.len() + header.len() + matrix.len()) as u64, 0_u64, 0_u64);
     for block in &blocks {
         let mut record = Vec::new();
         block.meta.write(&mut record);
@@ -108,6 +132,8 @@ fn main() -> Result<()> {
         percent(dict_bytes.len() as u64),
         dict.len()
     );
+    let filter_bytes = (header.len() + matrix.len()) as u64;
+    println!("  {:<14} {:>10} -> {filter_bytes:>9}  {:.3} %", "filter index", "", percent(filter_bytes));
     for (file, (raw, stored)) in files.iter().zip(&by_file) {
         let name = file.rsplit('/').next().unwrap_or(file);
         println!("  {name:<28} {raw:>10} -> {stored:>9}  {:.2}:1", *raw as f64 / *stored as f64);
@@ -118,10 +144,10 @@ fn main() -> Result<()> {
     let mut out = Rows::default();
     for block in &blocks {
         out.clear();
-        let start = Instant::now();
+        let start = Cpu::now();
         let mut reader = BlockReader::new(&block.meta, &dict, &block.bytes);
         reader.render(&RowSet::full(block.rows.len()), Wanted::ALL, &mut out)?;
-        decode_s += start.elapsed().as_secs_f64();
+        decode_s += start.elapsed();
         if check {
             assert_eq!(out.timestamps, block.rows.timestamps);
             assert_eq!(out.ends, block.rows.ends);
@@ -129,7 +155,96 @@ fn main() -> Result<()> {
         }
     }
     println!("decode {:.0} MB/s", mbs(raw_bytes, decode_s));
+
+    let index = FilterIndex::read(&header)?;
+    let metas: Vec<BlockMeta> = blocks.iter().map(|block| block.meta.clone()).collect();
+    let matrix = Bytes::from(matrix);
+    println!(
+        "{:<44} {:>8} {:>7} {:>9} {:>9} {:>8} {:>9}",
+        "search", "lines", "blocks", "prepare", "prune", "rows", "GB/s"
+    );
+    for query in QUERIES {
+        let filters = filters(query)?;
+        // The best of a few: what is left is the work.
+        let mut best = (f64::MAX, 0.0, 0.0);
+        let (mut found, mut candidates) = (0, RowSet::empty(0));
+        for _ in 0..5 {
+            let start = Cpu::now();
+            let search = PartSearch::new(&LineSearch::new(filters.clone()), &dict);
+            let prepare_s = start.elapsed();
+            candidates = RowSet::full(blocks.len());
+            index.prune(&search, &metas, &matrix, &mut candidates)?;
+            let prune_s = start.elapsed() - prepare_s;
+            found = 0;
+            for block in candidates.iter().map(|number| &blocks[number]) {
+                let mut rows = RowSet::full(block.rows.len());
+                BlockReader::new(&block.meta, &dict, &block.bytes).select(&search, &mut rows)?;
+                found += rows.count();
+            }
+            let all_s = start.elapsed();
+            if all_s < best.0 {
+                best = (all_s, prepare_s, prune_s);
+            }
+        }
+        let (all_s, prepare_s, prune_s) = best;
+        println!(
+            "{:<44} {found:>8} {:>7} {:>6.2} ms {:>6.2} ms {:>5.1} ms {:>6.1}",
+            format!("{query:?}").trim_matches(['[', ']']),
+            candidates.count(),
+            prepare_s * 1e3,
+            prune_s * 1e3,
+            (all_s - prepare_s - prune_s) * 1e3,
+            raw_bytes as f64 / 1e9 / all_s
+        );
+        if check {
+            let lines = blocks.iter().flat_map(|block| (0..block.rows.len()).map(|row| block.rows.line(row)));
+            let want = lines.filter(|line| filters.iter().all(|filter| filter.matches(line))).count();
+            assert_eq!(found, want, "{query:?}");
+        }
+    }
     Ok(())
+}
+
+/// Filters of the searches that are timed, in LogQL's operators.
+const QUERIES: &[&[&str]] = &[
+    &["|= ERROR"],
+    &["|= deadlock"],
+    &["|= 29d0b338-e859-4086-8def-e2dfe142fbe7"],
+    &["|= a9ed5f1ef4832d3370d351143d64f428"],
+    &["|= @user024:matrix.example.test"],
+    &["|= /_matrix/client/v3/sync"],
+    &["|= Processed request"],
+    &["|= \"status\":500"],
+    &["|= level=error"],
+    &["|= Traceback"],
+    &["|= serialization failure"],
+    &["|= xylophone"],
+    &["|= panic"],
+    &["|=  500 "],
+    &["|= 127.0.0.1:57216"],
+    &["|= 15:27"],
+    &["|~ (?i)error"],
+    &["|~ (?i)(error|fatal|critical)"],
+    &["|~ took [0-9]+ ms"],
+    &["|~ duration: [0-9]{3,}\\.[0-9]+ ms"],
+    &["|~ [45][0-9]{2} .*POST"],
+    &["!= Processed request"],
+    &["|= ERROR", "!= deadlock"],
+    &["|= GET", "|= sync", "!~ since=s[0-4]"],
+];
+
+fn filters(query: &[&str]) -> Result<Vec<Arc<CompiledLineFilter>>> {
+    let parse = |text: &&str| {
+        let op = match &text[..2] {
+            "|=" => LineFilterOp::Contains,
+            "!=" => LineFilterOp::NotContains,
+            "|~" => LineFilterOp::Regex,
+            _ => LineFilterOp::NotRegex,
+        };
+        let items = vec![LineMatch::Text(text[3..].to_owned())];
+        Ok(Arc::new(CompiledLineFilter::new(&LineFilter { op, items })?))
+    };
+    query.iter().map(parse).collect()
 }
 
 fn mbs(bytes: u64, seconds: f64) -> f64 {

@@ -80,6 +80,23 @@ pub(crate) fn plain_alternatives(hir: &Hir) -> Option<Vec<Vec<u8>>> {
     }
 }
 
+/// True when the literals of [`required_by`] are all there is to the expression: `(?i)error`, `(?i)(warn|error)`, but not
+/// `(?i)a1|B`, as a needle folds all of its letters or none.
+pub(crate) fn literals_decide(hir: &Hir) -> bool {
+    let is_text = |hir: &Hir| {
+        exact(hir).is_some_and(|run| {
+            let mut letters = run.iter().filter(|(byte, _)| byte.is_ascii_alphabetic()).map(|(_, folded)| *folded);
+            let first = letters.next();
+            !run.is_empty() && letters.all(|folded| Some(folded) == first)
+        })
+    };
+    match hir.kind() {
+        HirKind::Alternation(branches) => branches.len() <= ALTERNATIVES_MAX && branches.iter().all(is_text),
+        HirKind::Capture(capture) => literals_decide(&capture.sub),
+        _ => is_text(hir),
+    }
+}
+
 /// Without optional parts at either end, which an unanchored search does not need.
 fn strip_optional_ends(hir: &Hir) -> Option<Hir> {
     let is_optional = |part: &Hir| matches!(part.kind(), HirKind::Repetition(repetition) if repetition.min == 0);
@@ -220,6 +237,24 @@ mod tests {
         check("^$", "-");
         check("ab{2}c", "abbc");
         check("ab.\u{fffd}.cd", "ab&cd");
+    }
+
+    #[test]
+    fn sees_when_literals_are_all_there_is() {
+        #[track_caller]
+        fn check(pattern: &str, want: bool) {
+            let hir = regex_syntax::ParserBuilder::new().utf8(false).build().parse(pattern).expect(pattern);
+            assert_eq!(literals_decide(&hir), want, "{pattern}");
+        }
+        check("(?i)error", true);
+        check("(?i)(error|fatal)", true);
+        check("(?i)error|fatal 1", true);
+        check("(?i)err(?-i)or", false);
+        check("(?i)task", false); // s and k fold beyond ASCII
+        check("err.r", false);
+        check("^error", false);
+        check("(?i)error|", false);
+        check("", false);
     }
 
     #[test]

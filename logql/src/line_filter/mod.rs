@@ -45,7 +45,10 @@ pub struct CompiledLineFilter {
     matcher: Matcher,
     /// True for `!=`, `!~`, `!>`.
     is_negative: bool,
-    literals: Option<Literals>,
+    /// What a line must contain for an item to be found in it.
+    found_literals: Option<Literals>,
+    /// An item is found exactly where `found_literals` hold.
+    literals_decide: bool,
 }
 
 /// What is looked for.
@@ -96,6 +99,7 @@ impl CompiledLineFilter {
         let mut texts: Vec<String> = Vec::new();
         let mut matchers = Vec::new();
         let mut literals = Some(Literals::default());
+        let mut literals_decide = true;
         for item in effective_items(filter) {
             let (matcher, required) = match (filter.op, item) {
                 (LineFilterOp::Contains | LineFilterOp::NotContains, LineMatch::Text(text)) => {
@@ -105,13 +109,19 @@ impl CompiledLineFilter {
                     continue;
                 }
                 (LineFilterOp::Contains | LineFilterOp::NotContains, LineMatch::Ip(pattern)) => {
+                    literals_decide = false;
                     (Matcher::Ip(IpMatcher::parse(&pattern)?), None)
                 }
                 (_, LineMatch::Ip(_)) => return Err(Error::IpOperation),
-                (LineFilterOp::Regex | LineFilterOp::NotRegex, LineMatch::Text(text)) => regex::compile(&text)?,
+                (LineFilterOp::Regex | LineFilterOp::NotRegex, LineMatch::Text(text)) => {
+                    let (matcher, required, decide) = regex::compile(&text)?;
+                    literals_decide &= decide;
+                    (matcher, required)
+                }
                 (LineFilterOp::Pattern | LineFilterOp::NotPattern, LineMatch::Text(text)) => {
                     let pattern = PatternMatcher::parse(&text)?;
                     let required = pattern.literals();
+                    literals_decide = false;
                     (Matcher::Pattern(pattern), required)
                 }
             };
@@ -128,8 +138,9 @@ impl CompiledLineFilter {
         };
         let is_negative =
             matches!(filter.op, LineFilterOp::NotContains | LineFilterOp::NotRegex | LineFilterOp::NotPattern);
-        let literals = literals.filter(|literals| !is_negative && !literals.alternatives.is_empty());
-        Ok(Self { source: filter.clone(), matcher, is_negative, literals })
+        let found_literals = literals.filter(|literals| !literals.alternatives.is_empty());
+        literals_decide &= found_literals.is_some();
+        Ok(Self { source: filter.clone(), matcher, is_negative, found_literals, literals_decide })
     }
 
     /// True when the line passes.
@@ -139,7 +150,28 @@ impl CompiledLineFilter {
 
     /// What every line that passes contains; `None` when nothing can be said (`!=`, `|~ ".*"`).
     pub fn literals(&self) -> Option<&Literals> {
-        self.literals.as_ref()
+        self.found_literals.as_ref().filter(|_| !self.is_negative)
+    }
+
+    /// What a line contains when an item of the chain is found in it: it then passes a positive filter and fails a
+    /// negative one. `None` when nothing can be said.
+    pub fn found_literals(&self) -> Option<&Literals> {
+        self.found_literals.as_ref()
+    }
+
+    /// True when an item is found in every line that fulfils [`Self::found_literals`]: nobody needs to look again.
+    pub fn literals_decide(&self) -> bool {
+        self.literals_decide
+    }
+
+    /// True for `!=`, `!~`, `!>`.
+    pub fn is_negative(&self) -> bool {
+        self.is_negative
+    }
+
+    /// What the filter says of every line, when it does not depend on the line: `|= ""` passes all.
+    pub fn constant(&self) -> Option<bool> {
+        matches!(self.matcher, Matcher::Always).then_some(!self.is_negative)
     }
 
     /// The filter as written.

@@ -4,7 +4,7 @@
 use memchr::memmem::Finder;
 use regex_syntax::ParserBuilder;
 
-use super::literals::{plain_alternatives, required_by};
+use super::literals::{literals_decide, plain_alternatives, required_by};
 use super::{Error, Literals, Matcher};
 use crate::re2;
 
@@ -24,20 +24,21 @@ impl RegexMatcher {
     }
 }
 
-/// Compiles an unanchored expression in RE2 syntax.
-pub(crate) fn compile(pattern: &str) -> Result<(Matcher, Option<Literals>), Error> {
+/// Compiles an unanchored expression in RE2 syntax. Returns what a line must contain to match, and whether it then does.
+pub(crate) fn compile(pattern: &str) -> Result<(Matcher, Option<Literals>, bool), Error> {
     // The reference server lower-cases a case-insensitive literal, and İ becomes i: recorded in golden `line_filters`.
     let folded = (pattern.starts_with("(?i)") && pattern.contains('İ')).then(|| pattern.replace('İ', "i"));
     let pattern = folded.as_deref().unwrap_or(pattern);
     let regex = re2::compile(pattern)?;
     let Ok(hir) = ParserBuilder::new().utf8(false).build().parse(regex.as_str()) else {
-        return Ok((Matcher::Regex(RegexMatcher { prefilter: None, regex }), None));
+        return Ok((Matcher::Regex(RegexMatcher { prefilter: None, regex }), None, false));
     };
     let literals = required_by(&hir);
     if let Some(texts) = plain_alternatives(&hir) {
         let texts: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
-        return Ok((Matcher::any_of(&texts), literals));
+        return Ok((Matcher::any_of(&texts), literals, true));
     }
+    let decide = literals_decide(&hir);
     let prefilter = literals.as_ref().and_then(|literals| match &literals.alternatives[..] {
         [all] => {
             let exact = all.iter().filter(|needle| !needle.ignore_case && needle.bytes.len() >= PREFILTER_BYTES_MIN);
@@ -46,5 +47,5 @@ pub(crate) fn compile(pattern: &str) -> Result<(Matcher, Option<Literals>), Erro
         _ => None,
     });
     let prefilter = prefilter.map(|needle| Finder::new(&needle.bytes).into_owned());
-    Ok((Matcher::Regex(RegexMatcher { prefilter, regex }), literals))
+    Ok((Matcher::Regex(RegexMatcher { prefilter, regex }), literals, decide))
 }

@@ -10,7 +10,9 @@
 //!
 //! Blocks name a template by its number; numbers count up in the order in which templates were added.
 
-use hashbrown::HashTable;
+use std::sync::OnceLock;
+
+use hashbrown::{HashMap, HashTable};
 
 use super::error::{Error, Result, damaged};
 use super::lines::clock::Format;
@@ -46,6 +48,19 @@ pub struct TemplateDict {
     variable_ends: Vec<u32>,
     /// Template numbers by hash; empty in a dictionary that was read, until something is added.
     numbers: HashTable<(u64, u32)>,
+    /// Built by the first search.
+    pieces: OnceLock<Pieces>,
+}
+
+/// The distinct pieces of all templates: punctuation between variables repeats a lot, so a search looks at each once.
+#[derive(Debug, Clone)]
+pub(crate) struct Pieces {
+    /// For each piece of each template, in order, its place in `distinct`.
+    pub(crate) ids: Vec<u32>,
+    /// Start and end in `text` and `folded`.
+    pub(crate) distinct: Vec<(u32, u32)>,
+    /// The text of the templates in lower case (ASCII).
+    pub(crate) folded: Vec<u8>,
 }
 
 /// A borrowed template.
@@ -142,6 +157,7 @@ impl TemplateDict {
         if self.len() >= TEMPLATES_MAX || self.text.len() + text.len() > TEXT_BYTES_MAX {
             return None;
         }
+        self.pieces = OnceLock::new();
         let base = self.text.len() as u32;
         self.text.extend_from_slice(text);
         self.piece_ends.extend(piece_ends.iter().map(|end| base + end));
@@ -150,6 +166,39 @@ impl TemplateDict {
         let number = self.len() as u32 - 1;
         self.numbers.insert_unique(hash, (hash, number), |entry| entry.0);
         Some(number)
+    }
+
+    /// The distinct pieces; kept once built.
+    pub(crate) fn pieces(&self) -> &Pieces {
+        self.pieces.get_or_init(|| {
+            let mut numbers: HashMap<&[u8], u32> = HashMap::new();
+            let mut pieces = Pieces {
+                ids: Vec::with_capacity(self.piece_ends.len()),
+                distinct: Vec::new(),
+                folded: self.text.to_ascii_lowercase(),
+            };
+            let mut start = 0;
+            for &end in &self.piece_ends {
+                let new = pieces.distinct.len() as u32;
+                let id = *numbers.entry(&self.text[start as usize..end as usize]).or_insert(new);
+                if id == new {
+                    pieces.distinct.push((start, end));
+                }
+                pieces.ids.push(id);
+                start = end;
+            }
+            pieces
+        })
+    }
+
+    /// The text of all pieces.
+    pub(crate) fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Where the pieces of template `number` begin in [`Pieces::ids`].
+    pub(crate) fn first_piece(&self, number: usize) -> usize {
+        number + if number == 0 { 0 } else { self.variable_ends[number - 1] as usize }
     }
 
     /// Appends the record.
@@ -200,7 +249,7 @@ impl TemplateDict {
             let id = reader.u8()?;
             let kind = Kind::from_id(id).ok_or(Error::Unknown { what: "variable kind", id })?;
             let format = if kind == Kind::Time { reader.u8()? } else { 0 };
-            if Format::from_id(format).is_none() {
+            if kind == Kind::Time && Format::from_id(format).is_none() {
                 return Err(Error::Unknown { what: "time format", id: format });
             }
             variables.push(Variable { kind, format });
@@ -209,7 +258,7 @@ impl TemplateDict {
         if text.len() != text_bytes {
             return Err(damaged("template texts are missing"));
         }
-        Ok(Self { text, piece_ends, variables, variable_ends, numbers: HashTable::new() })
+        Ok(Self { text, piece_ends, variables, variable_ends, ..Self::default() })
     }
 }
 

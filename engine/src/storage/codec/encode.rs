@@ -2,7 +2,7 @@
 
 use super::dict::TemplateDict;
 use super::error::{Error, Result};
-use super::filter::BlockFilter;
+use super::filter::{BlockFilter, FilterBuilder};
 use super::lines::encode::{LinesEncoder, Output};
 use super::meta::{BLOCK_LINE_BYTES_MAX, BLOCK_ROWS_MAX, BlockMeta};
 use super::section::{SectionKind, SectionWriter};
@@ -51,6 +51,7 @@ pub struct BlockEncoder {
     level: Level,
     writer: SectionWriter,
     lines: LinesEncoder,
+    filter: FilterBuilder,
     raw: Vec<u8>,
     metadata_ids: Vec<u32>,
 }
@@ -62,6 +63,7 @@ impl BlockEncoder {
             level,
             writer: SectionWriter::new(level.zstd()),
             lines: LinesEncoder::default(),
+            filter: FilterBuilder::default(),
             raw: Vec::new(),
             metadata_ids: Vec::new(),
         }
@@ -94,6 +96,8 @@ impl BlockEncoder {
             output.put(SectionKind::MetadataSets, 0, &self.raw);
         }
 
+        let mut filter = BlockFilter::default();
+        let mut template_set = Box::default();
         if self.level == Level::Quick {
             plain::encode(&rows.ends, &rows.bytes, &mut output);
             if set_count > 0 {
@@ -103,7 +107,10 @@ impl BlockEncoder {
             }
         } else {
             let ids = (set_count > 0).then_some(&self.metadata_ids[..]);
-            self.lines.encode(rows, ids, templates, &mut output);
+            let used = self.lines.encode(rows, ids, templates, &mut output);
+            template_set = used.to_bytes();
+            let (text, packed) = self.lines.vocabularies();
+            filter = self.filter.build(text, packed, &rows.bytes);
         }
 
         let meta = BlockMeta {
@@ -112,7 +119,8 @@ impl BlockEncoder {
             last_ns: rows.timestamps[rows.len() - 1],
             line_bytes: rows.bytes.len() as u64,
             sections,
+            templates: template_set,
         };
-        Ok(Encoded { meta, filter: BlockFilter::default() })
+        Ok(Encoded { meta, filter })
     }
 }

@@ -1,13 +1,15 @@
 //! What is known of a block without reading it: rows, times, bytes, and where its sections are.
 //!
 //! ```text
-//! meta := version:u8 rows first_ns:zigzag span_ns line_bytes section_count section*     integers are LEB128
+//! meta := version:u8 rows first_ns:zigzag span_ns line_bytes section_count section* template_bytes templates
+//!         integers are LEB128; templates: the numbers of the block's templates, ascending, as differences, and behind
+//!         them a 0 if the block has lines without a template
 //! section := kind:u8 (packing | encoding << 4):u8 stored_bytes raw_bytes? checksum:u64le  raw_bytes unless stored
 //! ```
 
 use super::error::{Error, Result, damaged};
 use super::section::{Section, SectionKind};
-use super::wire::{Reader, put_signed, put_varint};
+use super::wire::{Reader, put_bytes, put_signed, put_varint};
 
 /// Most rows of a block.
 pub const BLOCK_ROWS_MAX: usize = 128 << 10;
@@ -30,12 +32,62 @@ pub struct BlockMeta {
     pub line_bytes: u64,
     /// Where the columns are.
     pub sections: Vec<Section>,
+    /// Which templates occur, as on disk: a block has hundreds, and a store many blocks.
+    pub(crate) templates: Box<[u8]>,
+}
+
+/// The templates of a block.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct TemplateSet {
+    /// Ascending.
+    pub(crate) numbers: Vec<u32>,
+    /// Some lines have no template, or none is known because the block is plain.
+    pub(crate) has_plain_lines: bool,
+}
+
+impl TemplateSet {
+    pub(crate) fn to_bytes(&self) -> Box<[u8]> {
+        let mut out = Vec::with_capacity(self.numbers.len() + 1);
+        let mut next = 0;
+        for &number in &self.numbers {
+            // One more than the gap, so that 0 is free.
+            put_varint(&mut out, u64::from(number - next) + 1);
+            next = number + 1;
+        }
+        if self.has_plain_lines {
+            out.push(0);
+        }
+        out.into()
+    }
 }
 
 impl BlockMeta {
+    /// Which templates occur.
+    pub(crate) fn templates(&self) -> Result<TemplateSet> {
+        let mut set = TemplateSet::default();
+        let mut reader = Reader::new(&self.templates);
+        let mut next = 0_u32;
+        while !reader.rest().is_empty() {
+            match reader.u32()? {
+                0 => set.has_plain_lines = true,
+                gap => {
+                    let number = next.checked_add(gap - 1).ok_or(damaged("template number is too large"))?;
+                    set.numbers.push(number);
+                    next = number.checked_add(1).ok_or(damaged("template number is too large"))?;
+                }
+            }
+        }
+        Ok(set)
+    }
+
     /// Length of the block: what its sections take.
     pub fn stored_bytes(&self) -> u64 {
         self.sections.iter().map(|s| u64::from(s.stored_bytes)).sum()
+    }
+
+    /// Lines are kept as they are, without templates.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.sections(SectionKind::LineLengths).next().is_some()
     }
 
     /// Sections of a kind, in order.
@@ -54,6 +106,7 @@ impl BlockMeta {
         for section in &self.sections {
             section.write(out);
         }
+        put_bytes(out, &self.templates);
     }
 
     /// Reads a record from the front of `bytes` and moves `bytes` behind it.
@@ -81,7 +134,8 @@ impl BlockMeta {
             offset += section.stored_bytes;
             sections.push(section);
         }
+        let templates = reader.bytes()?.into();
         *bytes = reader.rest();
-        Ok(Self { rows, first_ns, last_ns, line_bytes, sections })
+        Ok(Self { rows, first_ns, last_ns, line_bytes, sections, templates })
     }
 }

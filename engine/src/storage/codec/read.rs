@@ -1,12 +1,15 @@
 //! From the bytes of a block to the rows that a query wants.
 
+use std::sync::Arc;
+
 use super::dict::TemplateDict;
 use super::error::{Result, damaged};
-use super::lines::decode::TemplateLines;
+use super::lines::decode::{Loader, TemplateLines};
 use super::meta::BlockMeta;
 use super::plain::PlainLines;
 use super::rowset::RowSet;
 use super::search::PartSearch;
+use super::search::block::BlockSearch;
 use super::section::{BlockSource, SectionKind, read_section};
 use super::{metadata, timestamps};
 use crate::model::{MetadataSet, Rows};
@@ -63,7 +66,7 @@ impl Block for BorrowedBlock<'_> {
 /// Reads one block. Fetches and unpacks a column when it is first asked for, and keeps it until dropped.
 pub struct BlockReader<B> {
     block: B,
-    timestamps: Option<Vec<i64>>,
+    timestamps: Option<Arc<Vec<i64>>>,
     lines: Option<Lines>,
     metadata: Option<Metadata>,
 }
@@ -102,22 +105,13 @@ impl<B: Block> BlockReader<B> {
     /// When reading fails or what is read is damaged; so do all methods below.
     pub fn timestamps(&mut self) -> Result<&[i64]> {
         if self.timestamps.is_none() {
-            let mut decoded = Vec::new();
-            self.decode_timestamps(&mut decoded)?;
-            self.timestamps = Some(decoded);
+            self.timestamps = Some(Arc::new(decode_timestamps(self.loader())?));
         }
-        Ok(self.timestamps.as_deref().unwrap_or_default())
+        Ok(self.timestamps.as_deref().map_or(&[], Vec::as_slice))
     }
 
-    fn decode_timestamps(&self, out: &mut Vec<i64>) -> Result<()> {
-        let section =
-            self.block.meta().sections(SectionKind::Timestamps).next().ok_or(damaged("timestamps are missing"))?;
-        let bytes = read_section(self.block.source(), section)?;
-        timestamps::decode(section.encoding, &bytes, self.block.meta().first_ns, self.rows(), out)?;
-        if out.last() != Some(&self.block.meta().last_ns) || !out.is_sorted() {
-            return Err(damaged("timestamps disagree with the block record"));
-        }
-        Ok(())
+    fn loader(&self) -> Loader<'_> {
+        Loader { meta: self.block.meta(), source: self.block.source() }
     }
 
     /// Removes from `rows` those whose lines do not pass the filters.
@@ -125,14 +119,36 @@ impl<B: Block> BlockReader<B> {
         if search.matches_all() || rows.is_empty() {
             return Ok(());
         }
-        let mut kept = rows.clone();
-        self.for_each_line(rows, &mut |row, line| {
-            if !search.matches(line) {
-                kept.remove(row);
+        if search.passes_nothing() {
+            rows.clear();
+            return Ok(());
+        }
+        self.lines()?;
+        let Self { block, timestamps, lines, .. } = self;
+        let mut open = None;
+        if let Some(Lines::Templates(lines)) = lines {
+            let loader = Loader { meta: block.meta(), source: block.source() };
+            let mut get_timestamps = || match timestamps {
+                Some(timestamps) => Ok(timestamps.clone()),
+                None => Ok(timestamps.insert(Arc::new(decode_timestamps(loader)?)).clone()),
+            };
+            let mut scope = BlockSearch { loader, dict: block.dict(), timestamps: &mut get_timestamps };
+            let left = search.narrow(lines, &mut scope, rows)?;
+            if left.is_empty() {
+                return Ok(());
             }
-        })?;
-        *rows = kept;
-        Ok(())
+            open = Some(left);
+        }
+        let candidates = rows.clone();
+        self.for_each_line(&candidates, &mut |row, line| {
+            let passes = match &open {
+                Some(open) => search.passes(open, line),
+                None => search.matches(line),
+            };
+            if !passes {
+                rows.remove(row);
+            }
+        })
     }
 
     /// Removes from `rows` those for whose metadata set `keep` is false; asked once a set.
@@ -175,7 +191,7 @@ impl<B: Block> BlockReader<B> {
         } else {
             out.ends.resize(out.ends.len() + rows.count(), out.bytes.len() as u32);
         }
-        let timestamps = self.timestamps.as_deref().unwrap_or_default();
+        let timestamps = self.timestamps.as_deref().map_or(&[][..], Vec::as_slice);
         let metadata = self.metadata.as_ref().filter(|m| wanted.metadata && !m.ids.is_empty());
         // Ids of this block to ids of `out`; 0 is the empty set in both.
         let mut interned = vec![0; metadata.map_or(0, |m| m.sets.len())];
@@ -194,7 +210,7 @@ impl<B: Block> BlockReader<B> {
     }
 
     fn is_plain(&self) -> bool {
-        self.block.meta().sections(SectionKind::LineLengths).next().is_some()
+        self.block.meta().is_plain()
     }
 
     /// Calls `each` with the rows of `rows`, ascending, and their lines.
@@ -203,6 +219,7 @@ impl<B: Block> BlockReader<B> {
         if matches!(self.lines, Some(Lines::Templates(_))) {
             self.timestamps()?;
         }
+        let loader = Loader { meta: self.block.meta(), source: self.block.source() };
         match &mut self.lines {
             Some(Lines::Plain(lines)) => {
                 for row in rows.iter() {
@@ -211,8 +228,8 @@ impl<B: Block> BlockReader<B> {
                 Ok(())
             }
             Some(Lines::Templates(lines)) => {
-                let timestamps = self.timestamps.as_deref().unwrap_or_default();
-                lines.render(rows, timestamps, self.block.meta(), self.block.dict(), self.block.source(), each)
+                let timestamps = self.timestamps.as_deref().map_or(&[][..], Vec::as_slice);
+                lines.render(rows, timestamps, self.block.dict(), &loader, each)
             }
             None => Err(damaged("lines are missing")),
         }
@@ -223,11 +240,7 @@ impl<B: Block> BlockReader<B> {
             self.lines = Some(if self.is_plain() {
                 Lines::Plain(PlainLines::read(self.block.meta(), self.block.source())?)
             } else {
-                Lines::Templates(Box::new(TemplateLines::read(
-                    self.block.meta(),
-                    self.block.dict(),
-                    self.block.source(),
-                )?))
+                Lines::Templates(Box::new(TemplateLines::read(self.block.dict(), &self.loader())?))
             });
         }
         self.lines.as_mut().ok_or(damaged("lines are missing"))
@@ -248,8 +261,9 @@ impl<B: Block> BlockReader<B> {
                 None if sets.len() == 1 || self.is_plain() => Vec::new(),
                 None => {
                     self.lines()?;
+                    let loader = Loader { meta: self.block.meta(), source: self.block.source() };
                     match &mut self.lines {
-                        Some(Lines::Templates(lines)) => lines.metadata_ids(self.block.source())?.unwrap_or_default(),
+                        Some(Lines::Templates(lines)) => lines.metadata_ids(&loader)?.unwrap_or_default(),
                         _ => Vec::new(),
                     }
                 }
@@ -261,4 +275,16 @@ impl<B: Block> BlockReader<B> {
         }
         self.metadata.as_ref().ok_or(damaged("metadata is missing"))
     }
+}
+
+fn decode_timestamps(loader: Loader<'_>) -> Result<Vec<i64>> {
+    let meta = loader.meta;
+    let section = meta.sections(SectionKind::Timestamps).next().ok_or(damaged("timestamps are missing"))?;
+    let bytes = read_section(loader.source, section)?;
+    let mut out = Vec::new();
+    timestamps::decode(section.encoding, &bytes, meta.first_ns, meta.rows as usize, &mut out)?;
+    if out.last() != Some(&meta.last_ns) || !out.is_sorted() {
+        return Err(damaged("timestamps disagree with the block record"));
+    }
+    Ok(out)
 }

@@ -1,6 +1,10 @@
 //! Blocks come back as they went in, whatever the lines are; the naive scan is the oracle of every search.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use logstack_logql::ast::{LineFilter, LineFilterOp, LineMatch};
+use logstack_logql::line_filter::CompiledLineFilter;
 use proptest::prelude::*;
 
 use super::*;
@@ -105,6 +109,104 @@ proptest! {
         let rows = rows_of(&parts);
         for level in [Level::Fresh, Level::Settled] {
             check_round_trip(&rows, level);
+        }
+    }
+}
+
+/// A filter made of pieces of the lines, so that it finds some.
+fn filter_of(lines: &[Vec<u8>], pick: &FilterPick) -> Option<LineFilter> {
+    let piece = |(line, start, len, change): &(prop::sample::Index, prop::sample::Index, usize, u8)| {
+        let line = String::from_utf8_lossy(&lines[line.index(lines.len())]).into_owned();
+        let chars: Vec<char> = line.chars().collect();
+        let start = if chars.is_empty() { 0 } else { start.index(chars.len()) };
+        let mut text: Vec<char> = chars[start..(start + len).min(chars.len())].to_vec();
+        match change {
+            0 if !text.is_empty() => text[0] = 'z',
+            1 => text.push('9'),
+            2 => text.iter_mut().for_each(|c| *c = c.to_ascii_uppercase()),
+            _ => {}
+        }
+        text.into_iter().collect::<String>()
+    };
+    let texts: Vec<String> = pick.pieces.iter().map(piece).collect();
+    let (op, texts) = match pick.op {
+        0 => (LineFilterOp::Contains, texts),
+        1 => (LineFilterOp::NotContains, texts),
+        2 | 3 => {
+            let escaped: Vec<String> = texts.iter().map(|text| regex::escape(text)).collect();
+            let pattern = match pick.form {
+                0 => escaped.join("|"),
+                1 => format!("(?i){}", escaped.join("|")),
+                2 => escaped.join(".*"),
+                3 => format!("^{}", escaped[0]),
+                4 => format!("{}[0-9]+", escaped[0]),
+                _ => format!("(?i)({}).?$", escaped.join("|")),
+            };
+            (if pick.op == 2 { LineFilterOp::Regex } else { LineFilterOp::NotRegex }, vec![pattern])
+        }
+        _ => (LineFilterOp::Pattern, vec![format!("<_>{}<_>", texts[0].replace(['<', '>'], ""))]),
+    };
+    Some(LineFilter { op, items: texts.into_iter().map(LineMatch::Text).collect() })
+}
+
+#[derive(Debug, Clone)]
+struct FilterPick {
+    op: u8,
+    form: u8,
+    pieces: Vec<(prop::sample::Index, prop::sample::Index, usize, u8)>,
+}
+
+fn filter_pick() -> impl Strategy<Value = FilterPick> {
+    let piece =
+        (any::<prop::sample::Index>(), any::<prop::sample::Index>(), prop_oneof![1..6_usize, 1..90_usize], 0..12_u8);
+    (0..6_u8, 0..6_u8, prop::collection::vec(piece, 1..3)).prop_map(|(op, form, pieces)| FilterPick {
+        op,
+        form,
+        pieces,
+    })
+}
+
+#[track_caller]
+fn check_search(rows: &Rows, filters: &[LineFilter]) {
+    let compiled: Vec<Arc<CompiledLineFilter>> =
+        filters.iter().filter_map(|filter| CompiledLineFilter::new(filter).ok()).map(Arc::new).collect();
+    let want: Vec<usize> =
+        (0..rows.len()).filter(|&row| compiled.iter().all(|filter| filter.matches(rows.line(row)))).collect();
+    for level in [Level::Quick, Level::Fresh] {
+        let mut dict = TemplateDict::new();
+        let mut block = Vec::new();
+        let encoded = BlockEncoder::new(level).encode(rows, &mut dict, &mut block).unwrap();
+        let (mut header, mut matrix) = (Vec::new(), Vec::new());
+        let mut builder = FilterIndexBuilder::default();
+        builder.push(encoded.filter);
+        builder.finish(&mut header, &mut matrix);
+        let search = PartSearch::new(&LineSearch::new(compiled.clone()), &dict);
+        let mut blocks = RowSet::full(1);
+        let index = FilterIndex::read(&header).unwrap();
+        index.prune(&search, std::slice::from_ref(&encoded.meta), &Bytes::from(matrix), &mut blocks).unwrap();
+        assert!(want.is_empty() || !blocks.is_empty(), "the filter index rules out a block with matches: {filters:?}");
+        let block = Bytes::from(block);
+        let mut found = RowSet::full(rows.len());
+        BlockReader::new(&encoded.meta, &dict, &block).select(&search, &mut found).unwrap();
+        assert_eq!(found.iter().collect::<Vec<_>>(), want, "{level:?} {filters:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn searches_answer_like_a_scan(
+        parts in prop::collection::vec((0..5_000_000_000_i64, log_line(), 0..2_u8), 1..120),
+        picks in prop::collection::vec(prop::collection::vec(filter_pick(), 1..3), 8),
+    ) {
+        // Stored lines are UTF-8; regular expressions see other bytes as U+FFFD, which no literal does.
+        let utf8 = |line: &[u8]| String::from_utf8_lossy(line).into_owned().into_bytes();
+        let parts: Vec<_> = parts.iter().map(|part| (part.0, utf8(&part.1), part.2)).collect();
+        let rows = rows_of(&parts);
+        let lines: Vec<Vec<u8>> = parts.iter().map(|part| part.1.clone()).collect();
+        for picks in picks {
+            let filters: Vec<LineFilter> = picks.iter().filter_map(|pick| filter_of(&lines, pick)).collect();
+            check_search(&rows, &filters);
         }
     }
 }

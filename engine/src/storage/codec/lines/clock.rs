@@ -103,16 +103,56 @@ impl Format {
         seconds * scale + fraction
     }
 
-    /// Most bytes of a text of this format.
-    pub(crate) fn len_max(self) -> usize {
-        let base = match self.layout() {
-            ISO_SPACE | ISO_T | ISO_SLASH => 19,
-            CLF | DAY_FIRST => 20,
-            SYSLOG => 15,
-            KLOG => 13,
-            _ => return 20,
+    /// True when its texts have letters other than a T.
+    pub(crate) fn has_month_name(self) -> bool {
+        matches!(self.layout(), CLF | DAY_FIRST | SYSLOG)
+    }
+
+    /// What its texts look like: `d` a digit, `_` a digit or a space, `123` a month's letters, else itself.
+    fn mask(self) -> Vec<u8> {
+        let mut mask = match self.layout() {
+            ISO_SPACE => b"dddd-dd-dd dd:dd:dd".to_vec(),
+            ISO_T => b"dddd-dd-ddTdd:dd:dd".to_vec(),
+            ISO_SLASH => b"dddd/dd/dd dd:dd:dd".to_vec(),
+            CLF => b"dd/123/dddd:dd:dd:dd".to_vec(),
+            DAY_FIRST => b"dd 123 dddd dd:dd:dd".to_vec(),
+            SYSLOG => b"123 _d dd:dd:dd".to_vec(),
+            KLOG => b"dddd dd:dd:dd".to_vec(),
+            EPOCH => b"d".repeat(10),
+            EPOCH_MS => b"d".repeat(13),
+            EPOCH_US => b"d".repeat(16),
+            _ => b"d".repeat(19),
         };
-        base + 10
+        let digits = self.digits().0 as usize;
+        if digits > 0 {
+            mask.push(self.separator());
+            mask.resize(mask.len() + digits, b'd');
+        }
+        mask
+    }
+
+    /// True when some text has `part` in it; at its start or end if so asked.
+    pub(crate) fn may_have(self, part: &[u8], at_start: bool, at_end: bool) -> bool {
+        let mask = self.mask();
+        let shortest = mask.len() - if self.digits().1 { 2 } else { 0 };
+        (shortest..=mask.len()).any(|len| {
+            let Some(last) = len.checked_sub(part.len()) else { return false };
+            let first = if at_end { last } else { 0 };
+            let last = if at_start { 0 } else { last };
+            (first..=last).any(|at| part.iter().zip(&mask[at..]).all(|(&byte, &mask)| fits_mask(byte, mask)))
+        })
+    }
+}
+
+fn fits_mask(byte: u8, mask: u8) -> bool {
+    let is_in = |letters: &[u8]| letters.iter().any(|letter| letter.eq_ignore_ascii_case(&byte));
+    match mask {
+        b'd' => byte.is_ascii_digit(),
+        b'_' => byte == b' ' || byte.is_ascii_digit(),
+        b'1' => is_in(b"JFMASOND"),
+        b'2' => is_in(b"aepuco"),
+        b'3' => is_in(b"nbrylgptvc"),
+        _ => byte.eq_ignore_ascii_case(&mask),
     }
 }
 
@@ -417,7 +457,6 @@ mod tests {
             let mut back = Vec::new();
             Writer::new(time.format).write(units, &mut back);
             assert_eq!(String::from_utf8_lossy(&back), String::from_utf8_lossy(token));
-            assert!(time.len <= time.format.len_max());
             assert_eq!(Format::from_id(time.format.id()), Some(time.format));
             (&text[..time.len], ENTRY_NS.div_euclid(time.format.unit_ns()) - units)
         });
@@ -453,6 +492,32 @@ mod tests {
         check("2026-11-22 24:20:19", None);
         check("2026-11-22 15:20:191", None);
         check("2026-11-22", None);
+    }
+
+    #[test]
+    fn parts_of_times_are_told_from_others() {
+        #[track_caller]
+        fn check(time: &str, part: &str, want: [bool; 3]) {
+            let bytes = time.as_bytes();
+            let digits = bytes.iter().take_while(|b| b.is_ascii_digit()).count();
+            let found =
+                if digits > 0 { find_at_digits(bytes, digits, ENTRY_NS) } else { find_at_letters(bytes, ENTRY_NS) };
+            let format = found.unwrap().format;
+            let part = part.as_bytes();
+            let got = [(false, false), (true, false), (false, true)].map(|(s, e)| format.may_have(part, s, e));
+            assert_eq!(got, want, "{time} {part:?}");
+        }
+        let iso = "2026-11-22 15:20:19,123";
+        check(iso, "15:20", [true, false, false]);
+        check(iso, "2026-1", [true, true, false]);
+        check(iso, "9,12", [true, false, false]);
+        check(iso, "9,123", [true, false, true]);
+        check(iso, " 500 ", [false, false, false]);
+        check("22/Nov/2026:15:20:19 +0000", "/Dec/", [true, false, false]);
+        check("22/Nov/2026:15:20:19 +0000", "panic", [false, false, false]);
+        check("2026-11-22T15:20:18.123456789Z", "18.1234567", [true, false, true]);
+        check("2026-11-22T15:20:18.123456789Z", "18.123456", [true, false, false]);
+        check("Nov 22 15:20:19 x", "Nov  2", [true, true, false]);
     }
 
     #[test]

@@ -54,9 +54,58 @@ pub(crate) struct PlacedColumn {
     list: Option<Vec<u32>>,
 }
 
+/// Where the block's bytes come from.
+#[derive(Clone, Copy)]
+pub(crate) struct Loader<'a> {
+    pub(crate) meta: &'a BlockMeta,
+    pub(crate) source: &'a dyn BlockSource,
+}
+
+impl PlacedColumn {
+    /// The vocabulary numbers of its list, which [`TemplateLines::load_list`] has read.
+    pub(crate) fn list(&self) -> &[u32] {
+        self.list.as_deref().unwrap_or_default()
+    }
+
+    /// Its values, which [`TemplateLines::load`] has read: numbers, or places in the list.
+    pub(crate) fn values(&self) -> &[i64] {
+        self.values.as_deref().unwrap_or_default()
+    }
+
+    /// The vocabulary numbers of its list, when they are known from the directory.
+    pub(crate) fn new_strings(&self) -> Option<std::ops::Range<usize>> {
+        match self.column.values {
+            Values::Strings(List::New { count }, _) => Some(self.next_new..self.next_new + count),
+            Values::ConstantString(back) => {
+                let number = self.next_new.checked_sub(back)?;
+                Some(number..number + 1)
+            }
+            _ => None,
+        }
+    }
+
+    /// The value of all rows, when they have the same.
+    pub(crate) fn constant(&self) -> Option<i64> {
+        match self.column.values {
+            Values::Constant(value) if self.column.scales.is_none() => Some(value),
+            _ => None,
+        }
+    }
+
+    /// A range that holds all numbers, as far as the directory tells.
+    pub(crate) fn range(&self) -> std::ops::RangeInclusive<i64> {
+        match &self.column.values {
+            Values::Constant(value) => *value..=*value,
+            Values::Numbers(ints) => ints.range(),
+            _ => i64::MIN..=i64::MAX,
+        }
+    }
+}
+
 impl TemplateLines {
     /// Reads order and directory.
-    pub(crate) fn read(meta: &BlockMeta, dict: &TemplateDict, source: &dyn BlockSource) -> Result<Self> {
+    pub(crate) fn read(dict: &TemplateDict, loader: &Loader<'_>) -> Result<Self> {
+        let (meta, source) = (loader.meta, loader.source);
         let section = meta.sections(SectionKind::Directory).next().ok_or(damaged("directory is missing"))?;
         let directory = read_section(source, section)?;
         let rows = meta.rows as usize;
@@ -89,7 +138,7 @@ impl TemplateLines {
     }
 
     /// The planes `at..at + len` of the number stream; a column never goes on in the next section.
-    fn planes(&mut self, at: usize, len: usize, source: &dyn BlockSource) -> Result<Bytes> {
+    fn planes(&mut self, at: usize, len: usize, loader: &Loader<'_>) -> Result<Bytes> {
         if len == 0 {
             return Ok(Bytes::new());
         }
@@ -99,7 +148,7 @@ impl TemplateLines {
         };
         let frame = match loaded {
             Some(frame) => frame,
-            None => loaded.insert(read_section(source, section)?),
+            None => loaded.insert(read_section(loader.source, section)?),
         };
         let from = at - *start;
         if from + len > frame.len() {
@@ -109,7 +158,7 @@ impl TemplateLines {
     }
 
     /// Decodes column `column` of group `group`: afterwards its `values` are there.
-    pub(crate) fn load(&mut self, group: usize, column: usize, source: &dyn BlockSource) -> Result<()> {
+    pub(crate) fn load(&mut self, group: usize, column: usize, loader: &Loader<'_>) -> Result<()> {
         let rows = self.groups[group].rows;
         let placed = &self.groups[group].columns[column];
         if placed.values.is_some() {
@@ -123,7 +172,7 @@ impl TemplateLines {
             Values::Numbers(ints) | Values::Strings(_, ints) => Ok(ints.clone()),
         };
         if let Some(scales) = scales {
-            let decoded = self.decode_ints(&scales, scales_at, group, rows, source)?;
+            let decoded = self.decode_ints(&scales, scales_at, group, rows, loader)?;
             if decoded.iter().any(|scale| !(0..=18).contains(scale)) {
                 return Err(damaged("decimal has too many digits"));
             }
@@ -131,9 +180,10 @@ impl TemplateLines {
         }
         let values = match ints {
             Err(constant) => vec![constant; rows],
-            Ok(ints) => self.decode_ints(&ints, numbers_at, group, rows, source)?,
+            Ok(ints) => self.decode_ints(&ints, numbers_at, group, rows, loader)?,
         };
         if self.groups[group].columns[column].column.print.is_string() {
+            self.load_strings(loader)?;
             self.load_list(group, column)?;
             let count = self.groups[group].columns[column].list.as_ref().map_or(0, Vec::len) as i64;
             if values.iter().any(|place| !(0..count).contains(place)) {
@@ -150,13 +200,13 @@ impl TemplateLines {
         at: usize,
         group: usize,
         rows: usize,
-        source: &dyn BlockSource,
+        loader: &Loader<'_>,
     ) -> Result<Vec<i64>> {
-        let planes = self.planes(at, ints.plane_bytes(rows), source)?;
+        let planes = self.planes(at, ints.plane_bytes(rows), loader)?;
         match ints.predictor {
             Predictor::Column(other) | Predictor::Context(other) => {
                 // Reading the directory made sure that a column is predicted by one in front of it.
-                self.load(group, other, source)?;
+                self.load(group, other, loader)?;
                 ints.decode(&planes, rows, self.groups[group].columns[other].values.as_deref())
             }
             _ => ints.decode(&planes, rows, None),
@@ -214,7 +264,8 @@ impl TemplateLines {
     }
 
     /// Reads vocabularies and lists, once.
-    pub(crate) fn load_strings(&mut self, meta: &BlockMeta, source: &dyn BlockSource) -> Result<()> {
+    pub(crate) fn load_strings(&mut self, loader: &Loader<'_>) -> Result<()> {
+        let (meta, source) = (loader.meta, loader.source);
         if self.text.is_none() {
             self.text = Some(Strings::read(meta, source, SectionKind::Lengths, SectionKind::Text)?);
             self.packed = Some(Strings::read(meta, source, SectionKind::PackedLengths, SectionKind::Packed)?);
@@ -227,7 +278,7 @@ impl TemplateLines {
     }
 
     /// Metadata ids of all rows, in row order; `None`: all are 0.
-    pub(crate) fn metadata_ids(&mut self, source: &dyn BlockSource) -> Result<Option<Vec<u32>>> {
+    pub(crate) fn metadata_ids(&mut self, loader: &Loader<'_>) -> Result<Option<Vec<u32>>> {
         if self.groups.iter().all(|group| group.metadata.is_none()) {
             return Ok(None);
         }
@@ -240,7 +291,7 @@ impl TemplateLines {
             };
             let at = placed.numbers_at;
             by_group.push(match placed.column.values.clone() {
-                Values::Numbers(ints) => self.decode_ints(&ints, at, group, rows, source)?,
+                Values::Numbers(ints) => self.decode_ints(&ints, at, group, rows, loader)?,
                 Values::Constant(value) => vec![value; rows],
                 _ => return Err(damaged("metadata is not a number")),
             });
@@ -254,24 +305,29 @@ impl TemplateLines {
         ids.collect::<Result<Vec<u32>>>().map(Some)
     }
 
+    /// The entries' timestamps of the rows of a group.
+    pub(crate) fn times_of(&self, group: usize, timestamps: &[i64]) -> Vec<i64> {
+        let rows = self.order.iter().zip(timestamps).filter(|(other, _)| usize::from(**other) == group);
+        rows.map(|(_, time)| *time).collect()
+    }
+
     /// Calls `each` for the rows of `selected`, ascending, with the row and its line.
     pub(crate) fn render(
         &mut self,
         selected: &RowSet,
         timestamps: &[i64],
-        meta: &BlockMeta,
         dict: &TemplateDict,
-        source: &dyn BlockSource,
+        loader: &Loader<'_>,
         each: &mut dyn FnMut(usize, &[u8]),
     ) -> Result<()> {
         let mut needed = vec![false; self.groups.len()];
         for row in selected.iter() {
             needed[usize::from(self.order[row])] = true;
         }
-        self.load_strings(meta, source)?;
+        self.load_strings(loader)?;
         for (group, _) in needed.iter().enumerate().filter(|(_, needed)| **needed) {
             for column in 0..self.groups[group].columns.len() {
-                self.load(group, column, source)?;
+                self.load(group, column, loader)?;
             }
         }
         let (Some(text), Some(packed)) = (&self.text, &self.packed) else { return Err(damaged("strings are missing")) };
@@ -510,6 +566,25 @@ impl<'a> Step<'a> {
                 unpack(packed.get(list[values[index] as usize] as usize), *dashes, out);
             }
         }
+    }
+}
+
+/// Writes single values of a column that is not made of strings.
+pub(crate) struct ValueWriter<'a>(Step<'a>);
+
+impl<'a> ValueWriter<'a> {
+    /// For a column that is loaded.
+    pub(crate) fn new(lines: &'a TemplateLines, dict: &TemplateDict, group: usize, column: usize) -> Result<Self> {
+        let group = &lines.groups[group];
+        let template = group.template.and_then(|number| dict.get(number as usize));
+        let format = template.map_or(0, |template| template.variables[column].format);
+        Step::of(&group.columns[column], format).map(Self)
+    }
+
+    /// Appends the value of row `index` of the template, an entry of time `entry_ns`.
+    pub(crate) fn write(&mut self, index: usize, entry_ns: i64, out: &mut Vec<u8>) {
+        let none = Strings::default();
+        self.0.run(index, entry_ns, &none, &none, out);
     }
 }
 

@@ -11,6 +11,7 @@
 //! of it because lines of one template mostly have the same metadata: level, logger and so on follow from the text.
 
 use super::super::dict::TemplateDict;
+use super::super::meta::TemplateSet;
 use super::super::section::{Section, SectionKind, SectionWriter};
 use super::super::wire::{put_signed, put_varint};
 use super::clock::Format;
@@ -81,15 +82,15 @@ impl LinesEncoder {
         (&self.text, &self.packed)
     }
 
-    /// Appends the sections of `rows`, whose metadata ids are `metadata_ids` (`None`: all 0), and returns the templates
-    /// used, by place.
+    /// Appends the sections of `rows`, whose metadata ids are `metadata_ids` (`None`: all 0), and returns the
+    /// templates used.
     pub(crate) fn encode(
         &mut self,
         rows: &Rows,
         metadata_ids: Option<&[u32]>,
         dict: &mut TemplateDict,
         output: &mut Output<'_>,
-    ) -> Vec<u32> {
+    ) -> TemplateSet {
         self.text.clear();
         self.packed.clear();
         self.text_places.clear();
@@ -149,7 +150,10 @@ impl LinesEncoder {
         }
         self.text.write_text(&rows.bytes, output);
         self.packed.write_packed(&rows.bytes, output);
-        templates.iter().map(|template| template.template).collect()
+        let mut numbers: Vec<u32> = templates.iter().map(|template| template.template).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        TemplateSet { numbers, has_plain_lines: !plain.is_empty() }
     }
 
     fn begin_template(&mut self, columns: usize) {

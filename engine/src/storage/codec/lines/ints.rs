@@ -87,6 +87,15 @@ impl Ints {
         self.width * rows
     }
 
+    /// A range that holds all values.
+    pub(crate) fn range(&self) -> std::ops::RangeInclusive<i64> {
+        let span = if self.width >= 8 { u64::MAX } else { (1 << (self.width * 8)) - 1 };
+        match (self.predictor, self.base.checked_add_unsigned(span)) {
+            (Predictor::None, Some(top)) => self.base..=top,
+            _ => i64::MIN..=i64::MAX,
+        }
+    }
+
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let (id, column) = match self.predictor {
             Predictor::None => (0, None),

@@ -1,9 +1,11 @@
 //! Reads a vocabulary: the distinct strings of a block (layout in [`super::vocabulary`]).
 
 use bytes::Bytes;
+use memchr::memmem::Finder;
 
 use super::super::error::{Result, damaged};
 use super::super::meta::BlockMeta;
+use super::super::search::needle::Pattern;
 use super::super::section::{BlockSource, SectionKind, read_section};
 use super::super::wire::Reader;
 
@@ -97,5 +99,35 @@ impl Strings {
             frames => &frames[frames.partition_point(|frame| frame.start <= start) - 1],
         };
         &frame.bytes[start - frame.start..end - frame.start]
+    }
+
+    /// The strings that contain the needle, ascending.
+    pub(crate) fn containing(&self, pattern: &Pattern) -> Vec<u32> {
+        let mut found = Vec::new();
+        self.find_each(&pattern.finder, pattern.ignore_case, |number| found.push(number as u32));
+        found
+    }
+
+    /// Calls `each` with every string that `finder` finds its needle in, ascending: searches whole frames, not strings.
+    /// With `fold` the frames are searched in lower case.
+    pub(crate) fn find_each(&self, finder: &Finder<'_>, fold: bool, mut each: impl FnMut(usize)) {
+        let needle_len = finder.needle().len();
+        for frame in &self.frames {
+            let folded = fold.then(|| frame.bytes.to_ascii_lowercase());
+            let bytes = folded.as_deref().unwrap_or(&frame.bytes);
+            let mut at = 0;
+            while let Some(offset) = finder.find(&bytes[at..]) {
+                let start = frame.start + at + offset;
+                // The string in which the hit begins; it counts if it ends there too.
+                let number = self.ends.partition_point(|&end| end as usize <= start);
+                let Some(&end) = self.ends.get(number) else { break };
+                if start + needle_len <= end as usize {
+                    each(number);
+                    at = end as usize - frame.start;
+                } else {
+                    at += offset + 1;
+                }
+            }
+        }
     }
 }

@@ -1,0 +1,245 @@
+//! Finds out, once per part, what a needle can have to do with each template.
+//!
+//! An occurrence lies in a piece, in one variable, or across several of both. The first makes every row of the template
+//! a match, the second is a question to the block's strings or to one column of numbers, the third to a few columns that
+//! have to hold certain parts of the needle. As a variable is never empty and is made of few sorts of bytes, nearly all
+//! templates can have nothing to do with a needle. Positions of the needle are bits of a word: how a piece can meet the
+//! needle is computed once per distinct piece, and walking a template is a handful of shifts per variable.
+
+use hashbrown::HashMap;
+
+use super::super::dict::{Template, TemplateDict};
+use super::super::lines::clock::Format;
+use super::super::lines::token::Kind;
+use super::needle::{Charset, Pattern};
+
+/// More ways to lie across variables are not told apart: the rows are rendered instead.
+const ALIGNMENTS_MAX: usize = 64;
+
+/// What a column has to hold, where `from..to` are bytes of the needle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holds {
+    /// The whole needle somewhere.
+    Inside,
+    /// A value that ends with them.
+    End,
+    /// Exactly them.
+    All,
+    /// A value that begins with them.
+    Start,
+}
+
+/// A condition on one column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Condition {
+    pub(crate) column: u16,
+    pub(crate) holds: Holds,
+    pub(crate) from: u8,
+    pub(crate) to: u8,
+    /// The column's strings are text of the vocabulary, and so in the block's filter.
+    pub(crate) is_text: bool,
+}
+
+/// A way for a needle to lie in a template: all conditions hold.
+pub(crate) type Alignment = Vec<Condition>;
+
+/// What a needle has to do with the templates of a part.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Classes {
+    /// By template: a piece contains the needle.
+    pub(crate) everywhere: Vec<bool>,
+    /// By template: a variable of strings could contain the needle, in the vocabulary of text or of packed digits.
+    pub(crate) in_strings: Vec<bool>,
+    /// Other ways, for templates that have some and are not `everywhere`. Empty: too many to tell.
+    pub(crate) alignments: HashMap<u32, Vec<Alignment>>,
+}
+
+/// How a distinct piece meets the needle. Bit `p` stands for the needle's position `p`.
+#[derive(Clone, Copy)]
+struct Meets {
+    /// The whole piece is the needle's bytes from `p` on, and the needle goes on.
+    through: u64,
+    /// The needle's bytes from `p` on end in the piece.
+    ends: u64,
+    /// The piece ends with the needle's first `p` bytes, and the needle goes on.
+    begins: u64,
+    len: u8,
+    contains: bool,
+}
+
+/// Classifies all templates.
+pub(crate) fn classify(pattern: &Pattern, dict: &TemplateDict) -> Classes {
+    let pieces = dict.pieces();
+    let text = if pattern.ignore_case { &pieces.folded } else { dict.text() };
+    let meets: Vec<Meets> =
+        pieces.distinct.iter().map(|&(start, end)| meets(pattern, &text[start as usize..end as usize])).collect();
+    let mut classes = Classes {
+        everywhere: vec![false; dict.len()],
+        in_strings: vec![false; dict.len()],
+        alignments: HashMap::new(),
+    };
+    for number in 0..dict.len() {
+        let Some(template) = dict.get(number) else { continue };
+        let first = dict.first_piece(number);
+        let ids = &pieces.ids[first..=first + template.variables.len()];
+        if ids.iter().any(|&id| meets[id as usize].contains) {
+            classes.everywhere[number] = true;
+            continue;
+        }
+        let (in_strings, elsewhere) = walk(pattern, template, ids, &meets);
+        classes.in_strings[number] = in_strings;
+        if elsewhere {
+            let alignments = align(pattern, template);
+            if !alignments.as_ref().is_some_and(Vec::is_empty) {
+                classes.alignments.insert(number as u32, alignments.unwrap_or_default());
+            }
+        }
+    }
+    classes
+}
+
+fn meets(pattern: &Pattern, piece: &[u8]) -> Meets {
+    let needle = &pattern.bytes;
+    let len = needle.len();
+    let mut meets =
+        Meets { through: 0, ends: 0, begins: 0, len: piece.len().min(usize::from(u8::MAX)) as u8, contains: false };
+    meets.contains = pattern.finder.find(piece).is_some();
+    for at in 1..len {
+        let rest = &needle[at..];
+        if piece.len() < rest.len() {
+            meets.through |= u64::from(rest.starts_with(piece)) << at;
+        } else {
+            meets.ends |= u64::from(piece.starts_with(rest)) << at;
+        }
+        meets.begins |= u64::from(piece.ends_with(&needle[..at])) << at;
+    }
+    meets
+}
+
+/// Whether the needle can be inside a string of the template, and whether it can be there in another way.
+fn walk(pattern: &Pattern, template: Template<'_>, ids: &[u32], meets: &[Meets]) -> (bool, bool) {
+    let len = pattern.len();
+    let (mut in_strings, mut elsewhere) = (false, false);
+    // Positions that the needle has reached where the variable begins; never 0 and never its end.
+    let mut reached = meets[ids[0] as usize].begins;
+    for (index, variable) in template.variables.iter().enumerate() {
+        let charset = Charset::of(Some(*variable));
+        // Positions that it can have reached where the variable ends.
+        let mut left = 0_u64;
+        let inside = pattern.run_end(charset, 0);
+        if inside == len {
+            if is_string(variable.kind) { in_strings = true } else { elsewhere = true }
+        }
+        left |= positions(1, inside.min(len - 1));
+        let mut entries = reached;
+        while entries != 0 {
+            let at = entries.trailing_zeros() as usize;
+            entries &= entries - 1;
+            let end = pattern.run_end(charset, at);
+            elsewhere |= end == len;
+            left |= positions(at + 1, end.min(len - 1));
+        }
+        let piece = meets[ids[index + 1] as usize];
+        elsewhere |= left & piece.ends != 0;
+        if elsewhere && in_strings {
+            break;
+        }
+        let through = left & piece.through;
+        let moved = if piece.len < 64 { through << piece.len } else { 0 };
+        reached = moved | piece.begins;
+    }
+    (in_strings, elsewhere)
+}
+
+/// The bits `from..=to`.
+fn positions(from: usize, to: usize) -> u64 {
+    if to < from { 0 } else { (!0 >> (63 - to)) & (!0 << from) }
+}
+
+/// True for kinds whose values are in a vocabulary, so that one search of it finds the needle in all columns.
+pub(crate) fn is_string(kind: Kind) -> bool {
+    matches!(kind, Kind::Word | Kind::Text | Kind::Phrase | Kind::Hex | Kind::Uuid)
+}
+
+/// All ways for the needle to lie in the template, other than inside a piece or inside a string; `None` if too many.
+fn align(pattern: &Pattern, template: Template<'_>) -> Option<Vec<Alignment>> {
+    let mut aligner = Aligner { pattern, template, conditions: Vec::new(), found: Vec::new() };
+    let len = pattern.len();
+    for (column, variable) in template.variables.iter().enumerate() {
+        let inside = pattern.run_end(Charset::of(Some(*variable)), 0);
+        if inside == len && !is_string(variable.kind) {
+            aligner.with(column, Holds::Inside, 0, len, |aligner| aligner.done());
+        }
+        for to in 1..=inside.min(len - 1) {
+            aligner.with(column, Holds::End, 0, to, |aligner| aligner.piece(column + 1, to));
+        }
+        let piece = template.piece(column);
+        for at in 1..len.min(piece.len() + 1) {
+            if pattern.equals(0, at, &piece[piece.len() - at..]) {
+                aligner.enter(column, at);
+            }
+        }
+        if aligner.found.len() > ALIGNMENTS_MAX {
+            return None;
+        }
+    }
+    Some(aligner.found)
+}
+
+struct Aligner<'a> {
+    pattern: &'a Pattern,
+    template: Template<'a>,
+    conditions: Alignment,
+    found: Vec<Alignment>,
+}
+
+impl Aligner<'_> {
+    fn done(&mut self) {
+        self.found.push(self.conditions.clone());
+    }
+
+    fn with(&mut self, column: usize, holds: Holds, from: usize, to: usize, then: impl FnOnce(&mut Self)) {
+        if self.found.len() > ALIGNMENTS_MAX {
+            return;
+        }
+        let variable = self.template.variables[column];
+        if let (Kind::Time, Some(format)) = (variable.kind, Format::from_id(variable.format)) {
+            let part = &self.pattern.bytes[from..to];
+            let at_start = matches!(holds, Holds::Start | Holds::All);
+            let at_end = matches!(holds, Holds::End | Holds::All);
+            if !format.may_have(part, at_start, at_end) {
+                return;
+            }
+        }
+        let is_text = matches!(variable.kind, Kind::Word | Kind::Text | Kind::Phrase);
+        self.conditions.push(Condition { column: column as u16, holds, from: from as u8, to: to as u8, is_text });
+        then(self);
+        self.conditions.pop();
+    }
+
+    /// The needle's position `at` is where variable `column` begins.
+    fn enter(&mut self, column: usize, at: usize) {
+        let Some(variable) = self.template.variables.get(column) else { return };
+        let len = self.pattern.len();
+        let end = self.pattern.run_end(Charset::of(Some(*variable)), at);
+        if end == len {
+            self.with(column, Holds::Start, at, len, Self::done);
+        }
+        for to in at + 1..=end.min(len - 1) {
+            self.with(column, Holds::All, at, to, |aligner| aligner.piece(column + 1, to));
+        }
+    }
+
+    /// The needle's position `at` is where piece `index` begins.
+    fn piece(&mut self, index: usize, at: usize) {
+        let piece = self.template.piece(index);
+        let rest = self.pattern.len() - at;
+        if piece.len() >= rest {
+            if self.pattern.equals(at, at + rest, &piece[..rest]) {
+                self.done();
+            }
+        } else if self.pattern.equals(at, at + piece.len(), piece) {
+            self.enter(index, at + piece.len());
+        }
+    }
+}
