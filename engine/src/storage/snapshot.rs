@@ -7,7 +7,6 @@ use logstack_logql::line_filter::CompiledLineFilter;
 use logstack_logql::matcher::CompiledMatcher;
 use roaring::RoaringBitmap;
 
-use super::codec::search::LineFilter;
 use super::codec::{LineSearch, PartSearch, RowSet};
 use super::error::Result;
 use super::memtable::MemTenant;
@@ -115,9 +114,7 @@ impl Snapshot {
             return Ok(Vec::new());
         }
         let selected = tenant.read(|index| index.select(&request.matchers));
-        let search = (!request.filters.is_empty()).then(|| {
-            LineSearch::new(request.filters.iter().map(|filter| filter.clone() as Arc<dyn LineFilter>).collect())
-        });
+        let search = (!request.filters.is_empty()).then(|| LineSearch::new(request.filters.iter().cloned()));
         let mut found = Pieces::new();
         for (part, own) in self.parts_in(request.range) {
             self.plan_part(part, own, &selected, request.range, search.as_ref(), &mut found)?;
@@ -267,10 +264,4 @@ fn has_rows(part: &Part, stream: &PartStream, range: TimeRange) -> HasRows {
         inside = HasRows::Inside(idx, range);
     }
     inside
-}
-
-impl LineFilter for CompiledLineFilter {
-    fn matches(&self, line: &[u8]) -> bool {
-        CompiledLineFilter::matches(self, line)
-    }
 }
