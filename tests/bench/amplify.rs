@@ -62,11 +62,12 @@ pub fn rewrite(line: &str, repetition: u64, shift_s: i64, out: &mut Vec<u8>) {
     let mut at = 0;
     while at < bytes.len() {
         let starts_word = at == 0 || !bytes[at - 1].is_ascii_alphanumeric();
-        if starts_word && bytes[at].is_ascii_digit() {
-            if let Some(used) = move_time(&line[at..], shift_s, out) {
-                at += used;
-                continue;
-            }
+        if starts_word
+            && bytes[at].is_ascii_digit()
+            && let Some(used) = move_time(&line[at..], shift_s, out)
+        {
+            at += used;
+            continue;
         }
         let len = bytes[at..].iter().take_while(|c| c.is_ascii_alphanumeric()).count();
         if len == 0 {

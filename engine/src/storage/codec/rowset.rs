@@ -30,10 +30,10 @@ impl RowSet {
     /// Bits beyond `len` stay zero: counts and iteration rely on it.
     fn trim(&mut self) {
         let tail = self.len % 64;
-        if tail != 0 {
-            if let Some(last) = self.words.last_mut() {
-                *last &= (1 << tail) - 1;
-            }
+        if tail != 0
+            && let Some(last) = self.words.last_mut()
+        {
+            *last &= (1 << tail) - 1;
         }
     }
 

@@ -94,7 +94,7 @@ impl FilterBuilder {
 
 /// The bit of a piece in a filter of `length` bits.
 fn scale(gram: u32, length: u32) -> usize {
-    (u64::from(gram) * u64::from(length) >> GRAM_BITS) as usize
+    ((u64::from(gram) * u64::from(length)) >> GRAM_BITS) as usize
 }
 
 /// The length of a filter for so many pieces.

@@ -209,10 +209,11 @@ impl Cutter<'_> {
             end += 1;
         }
         if seen & DIGIT == 0 {
-            if end - start == 3 && line[start].is_ascii_uppercase() {
-                if let Some(time) = clock::find_at_letters(&line[start..], entry_ns) {
-                    return self.time(start, time.len, time.format);
-                }
+            if end - start == 3
+                && line[start].is_ascii_uppercase()
+                && let Some(time) = clock::find_at_letters(&line[start..], entry_ns)
+            {
+                return self.time(start, time.len, time.format);
             }
             return self.word(start, end);
         }
@@ -231,10 +232,8 @@ impl Cutter<'_> {
             4 => line.get(end) != Some(&b' '),
             _ => matches!(len, 2 | 10 | 13 | 16 | 19),
         };
-        if may_be_time {
-            if let Some(time) = clock::find_at_digits(&line[start..], len, entry_ns) {
-                return self.time(start, time.len, time.format);
-            }
+        if may_be_time && let Some(time) = clock::find_at_digits(&line[start..], len, entry_ns) {
+            return self.time(start, time.len, time.format);
         }
         let after_dot = start > 0 && line[start - 1] == b'.';
         if !after_dot && line.get(end) == Some(&b'.') && class_at(line, end + 1) == DIGIT {
@@ -286,11 +285,13 @@ impl Cutter<'_> {
                 debug_assert_eq!(number_end, first_change);
                 self.word(first_change, end)
             } else {
-                if matches!(line[start], b'I' | b'W' | b'E' | b'F') && len == 5 && first_change == start + 1 {
-                    if let Some(time) = clock::find_at_digits(&line[start + 1..], 4, entry_ns) {
-                        self.word(start, start + 1);
-                        return self.time(start + 1, time.len, time.format);
-                    }
+                if matches!(line[start], b'I' | b'W' | b'E' | b'F')
+                    && len == 5
+                    && first_change == start + 1
+                    && let Some(time) = clock::find_at_digits(&line[start + 1..], 4, entry_ns)
+                {
+                    self.word(start, start + 1);
+                    return self.time(start + 1, time.len, time.format);
                 }
                 self.word(start, first_change);
                 self.digits(first_change, end, entry_ns)
@@ -320,10 +321,10 @@ impl Cutter<'_> {
             b'@' | b'#' => {
                 // A name alone is no id: it has to be followed by a server.
                 let name_end = run_end(line, start, |b| class(b) & WORD != 0 || b"_-=./+".contains(&b));
-                if name_end > start {
-                    if let Some(end) = end_of_server(line, name_end) {
-                        return self.text(start, end);
-                    }
+                if name_end > start
+                    && let Some(end) = end_of_server(line, name_end)
+                {
+                    return self.text(start, end);
                 }
             }
             _ => {
