@@ -91,11 +91,11 @@ fn log_line() -> impl Strategy<Value = Vec<u8>> {
     ];
     (text, prop::option::weighted(0.2, (any::<prop::sample::Index>(), any::<u8>()))).prop_map(|(text, change)| {
         let mut line = text.into_bytes();
-        if let Some((at, byte)) = change {
-            if !line.is_empty() {
-                let at = at.index(line.len());
-                line[at] = byte;
-            }
+        if let Some((at, byte)) = change
+            && !line.is_empty()
+        {
+            let at = at.index(line.len());
+            line[at] = byte;
         }
         line
     })
