@@ -248,10 +248,12 @@ fn visit_fields(
             };
             let paths = if parser == Parser::Json { json_path::paths(&line.line) } else { HashMap::new() };
             let by_query = extra.map(|extra| extra.parsed.as_slice()).unwrap_or_default();
-            let by_query = by_query.iter().filter(|(name, _)| !name.starts_with("__error"));
-            let by_query: Vec<(&str, &str)> = by_query.map(|(name, value)| (&**name, &**value)).collect();
+            let by_query = by_query.iter().map(|(name, value)| (&**name, &**value));
             let found = found.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-            for (name, value) in by_query.into_iter().chain(found) {
+            for (name, value) in by_query.chain(found) {
+                if matches!(name, "__error__" | "__error_details__") {
+                    continue;
+                }
                 // A name that a stream label has was extended by the parser.
                 let own = name.strip_suffix("_extracted").filter(|own| stream.labels.get(own).is_some());
                 let path = own.and_then(|own| paths.get(own)).or_else(|| paths.get(name));
