@@ -5,6 +5,8 @@
 //! stop:   no new connections -> requests finish, within a bound -> memory to disk -> end
 //! ```
 
+mod retention;
+
 use std::future::IntoFuture as _;
 use std::io;
 use std::net::SocketAddr;
@@ -25,6 +27,7 @@ use tokio::task::JoinHandle;
 use tower::util::MapRequest;
 use tracing::{error, info, warn};
 
+use self::retention::retention;
 use crate::http::app::{App, Lifecycle, LogLevelSwitch, SetLogLevel};
 use crate::http::auth::Auth;
 use crate::http::metrics::RequestMetrics;
@@ -125,6 +128,7 @@ impl Server {
         })?;
         let limits = Arc::new(ArcSwap::from_pointee(load_limits(&config)?));
         let store = open_store(&data_dir, storage_options(&config.logstack.storage)).await?;
+        store.set_retention(retention(&limits.load(), &config.logstack.storage));
         let engine = Engine::new(store.clone(), &config.logstack.query, config.querier.max_concurrent);
         let ingester = Ingester::new(store.clone(), limits.clone(), IngestOptions::new(&config));
         let push = push::routes(ingester.clone(), Tenancy::new(&config));
@@ -153,7 +157,7 @@ impl Server {
         let serve = axum::serve(listener, axum::ServiceExt::<Request>::into_make_service(service))
             .with_graceful_shutdown(wait(stopped.clone()));
         let serving = tokio::spawn(serve.into_future());
-        let tasks = vec![tokio::spawn(watch_overrides(config, limits, stopped))];
+        let tasks = vec![tokio::spawn(watch_overrides(config, limits, app.store.clone(), stopped))];
         info!(%address, data_dir = %data_dir.display(), "engine ready");
         Ok(Self { address, app, stop, serving, tasks })
     }
@@ -258,6 +262,7 @@ fn load_limits(config: &EngineConfig) -> Result<TenantLimits, Error> {
 async fn watch_overrides(
     config: Arc<EngineConfig>,
     limits: Arc<ArcSwap<TenantLimits>>,
+    store: Arc<Store>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let Some(path) = config.overrides_file().map(Path::to_owned) else { return };
@@ -273,9 +278,10 @@ async fn watch_overrides(
             continue;
         }
         seen = now;
-        let config = config.clone();
-        match tokio::task::spawn_blocking(move || load_limits(&config)).await {
+        let read = config.clone();
+        match tokio::task::spawn_blocking(move || load_limits(&read)).await {
             Ok(Ok(loaded)) => {
+                store.set_retention(retention(&loaded, &config.logstack.storage));
                 limits.store(Arc::new(loaded));
                 info!(path = %path.display(), "overrides read again");
             }

@@ -183,11 +183,37 @@ fn write_store(app: &App, text: &mut TextWriter) {
         text.sample("loki_ingester_memory_streams", &[("tenant", tenant.as_str())], streams);
     }
     let stats = app.store.stats();
-    text.single("logstack_storage_streams", "gauge", "Streams known to the index.", stats.streams as f64);
-    text.single("logstack_storage_memtable_bytes", "gauge", "Bytes in memtables.", stats.memtable_bytes as f64);
-    text.single("logstack_storage_memtable_rows", "gauge", "Entries in memtables.", stats.memtable_rows as f64);
-    let help = "Files set aside because they are damaged.";
-    text.single("logstack_storage_quarantined_files", "gauge", help, stats.quarantined_files as f64);
+    for (name, kind, help, value) in [
+        ("logstack_storage_streams", "gauge", "Streams known to the index.", stats.streams),
+        ("logstack_storage_memtable_bytes", "gauge", "Bytes in memtables.", stats.memtable_bytes),
+        ("logstack_storage_memtable_rows", "gauge", "Entries in memtables.", stats.memtable_rows),
+        ("logstack_storage_parts", "gauge", "Parts on disk.", stats.parts),
+        ("logstack_storage_part_bytes", "gauge", "Bytes of parts on disk.", stats.part_bytes),
+        ("logstack_storage_part_rows", "gauge", "Entries in parts.", stats.part_rows),
+        (
+            "logstack_storage_part_line_bytes",
+            "gauge",
+            "Bytes of the lines in parts, uncompressed.",
+            stats.part_line_bytes,
+        ),
+        ("logstack_storage_part_blocks", "gauge", "Blocks in parts.", stats.part_blocks),
+        ("logstack_storage_cache_bytes", "gauge", "Bytes in caches for queries.", stats.cache_bytes),
+        ("logstack_storage_lost_parts", "gauge", "Parts that were missing or damaged at start.", stats.lost_parts),
+        ("logstack_storage_quarantined_files_total", "counter", "Damaged files set aside.", stats.quarantined_files),
+        ("logstack_storage_flushes_total", "counter", "Memtables written to parts.", stats.flushes),
+        ("logstack_storage_merges_total", "counter", "Merges of parts.", stats.merges),
+        ("logstack_storage_merged_rows_total", "counter", "Entries that merges have read.", stats.merged_rows),
+        (
+            "logstack_storage_failures_total",
+            "counter",
+            "Flushes and merges that failed and are retried.",
+            stats.failures,
+        ),
+        ("logstack_storage_lost_rows_total", "counter", "Entries lost in damaged blocks.", stats.lost_rows),
+        ("logstack_storage_expired_rows_total", "counter", "Entries removed by retention.", stats.expired_rows),
+    ] {
+        text.single(name, kind, help, value as f64);
+    }
     text.single(
         "logstack_query_memory_bytes",
         "gauge",

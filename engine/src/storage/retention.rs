@@ -55,7 +55,8 @@ pub struct StreamRetention {
 pub struct SizeLimits {
     /// Bytes of parts and log.
     pub bytes_max: Option<u64>,
-    /// The share of the volume that may be in use, by anybody: 0.9 leaves a tenth free.
+    /// The share of our room on the volume, which is our files and what is free, that our files may take: 0.9 leaves a
+    /// tenth free.
     pub volume_share_max: Option<f64>,
 }
 
@@ -165,9 +166,11 @@ pub fn enforce_size(shared: &Shared, limits: &SizeLimits) -> Result<()> {
     let wal = shared.disk.list(&shared.layout.wal).map_err(Error::io("list", &shared.layout.wal))?;
     let used: u64 = view.parts.iter().map(|part| part.file_bytes()).chain(wal.iter().map(|entry| entry.len)).sum();
     let over_bytes = limits.bytes_max.map_or(0, |max| used.saturating_sub(max));
+    // What others have put on the volume is neither ours to count nor ours to make room for: measured against the whole
+    // volume, a neighbour's file would cost us all our data.
     let over_share = limits.volume_share_max.map_or(0, |share| {
-        let may_use = (space.total_bytes as f64 * share.clamp(0.0, 1.0)) as u64;
-        (space.total_bytes - space.free_bytes.min(space.total_bytes)).saturating_sub(may_use)
+        let room = used.saturating_add(space.free_bytes);
+        used.saturating_sub((room as f64 * share.clamp(0.0, 1.0)) as u64)
     });
     let mut excess = over_bytes.max(over_share);
     let mut oldest = Vec::new();
