@@ -210,3 +210,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn several_blocks_share_a_part() {
+    let (mut dict, mut metas, mut filters) = (TemplateDict::new(), Vec::new(), FilterIndexBuilder::default());
+    let mut encoded = Vec::new();
+    for level in [Level::Quick, Level::Fresh, Level::Quick, Level::Settled, Level::Fresh] {
+        let rows = rows_of(&[(1, Vec::new(), 0)]);
+        let mut block = Vec::new();
+        let done = BlockEncoder::new(level).encode(&rows, &mut dict, &mut block).unwrap();
+        done.meta.write(&mut metas);
+        filters.push(done.filter);
+        encoded.push(done.meta);
+    }
+    let mut rest = &metas[..];
+    let back: Vec<BlockMeta> = encoded.iter().map(|_| BlockMeta::read(&mut rest).unwrap()).collect();
+    assert_eq!(back, encoded);
+    assert!(rest.is_empty());
+    let (mut header, mut matrix) = (Vec::new(), Vec::new());
+    filters.finish(&mut header, &mut matrix);
+    FilterIndex::read(&header).unwrap();
+}
