@@ -2,6 +2,7 @@
 //!
 //! Exit codes (scripts rely on them): 0 done, 1 failed, 2 wrong usage or configuration.
 
+mod collector;
 mod engine;
 mod logging;
 mod query;
@@ -30,13 +31,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Collector(collector::CollectorArgs),
     Engine(engine::EngineArgs),
     Query(query::QueryArgs),
 }
 
 fn main() -> ExitCode {
     // Clap prints usage errors itself and exits with 2.
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(collector::rewrite_go_flags(std::env::args()));
     logging::init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match cli.command {
+            Command::Collector(args) => collector::run(args).await,
             Command::Engine(args) => engine::run(args).await,
             Command::Query(args) => query::run(args).await,
         }
@@ -55,7 +58,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
             eprintln!("error: {err:#}");
-            ExitCode::from(if err.is::<serving::BadConfiguration>() { 2 } else { 1 })
+            ExitCode::from(if err.is::<serving::BadConfiguration>() || err.is::<serving::WrongUsage>() { 2 } else { 1 })
         }
     }
 }
