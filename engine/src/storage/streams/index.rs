@@ -149,15 +149,15 @@ impl Index {
 
     /// Label names of `streams`, sorted.
     pub fn names(&self, streams: &RoaringBitmap) -> Vec<String> {
-        let is_there = |(_, name): &(&Box<str>, &Name)| !name.streams.is_disjoint(streams);
-        self.names.iter().filter(is_there).map(|(text, _)| text.to_string()).collect()
+        let found = self.names.iter().filter(|(_, name)| !name.streams.is_disjoint(streams));
+        found.map(|(text, _)| text.to_string()).collect()
     }
 
     /// Values of label `name` among `streams`, sorted.
     pub fn values(&self, name: &str, streams: &RoaringBitmap) -> Vec<String> {
         let Some(name) = self.names.get(name) else { return Vec::new() };
-        let is_there = |(_, value): &(&Box<str>, &RoaringBitmap)| !value.is_disjoint(streams);
-        name.values.iter().filter(is_there).map(|(text, _)| text.to_string()).collect()
+        let found = name.values.iter().filter(|(_, value)| !value.is_disjoint(streams));
+        found.map(|(text, _)| text.to_string()).collect()
     }
 }
 
