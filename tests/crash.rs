@@ -94,7 +94,7 @@ async fn acknowledged_lines_survive_kill_9_exactly_once() {
 
 /// Pushes batch after batch until the engine does not answer any more.
 async fn push_until_refused(url: String, pusher: usize, ledger: Arc<Mutex<Ledger>>, next_line: Arc<AtomicU64>) {
-    let client = reqwest::Client::new();
+    let client = common::client();
     loop {
         let mut values = Vec::new();
         let mut lines = Vec::new();
@@ -127,7 +127,7 @@ async fn push_until_refused(url: String, pusher: usize, ledger: Arc<Mutex<Ledger
 
 /// Every line of the store, with how often it is there.
 async fn read_all(url: &str, first_ns: i64) -> HashMap<String, usize> {
-    let client = reqwest::Client::new();
+    let client = common::client();
     let mut found: HashMap<String, usize> = HashMap::new();
     let mut start = first_ns;
     loop {

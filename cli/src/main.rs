@@ -3,6 +3,7 @@
 //! Exit codes (scripts rely on them): 0 done, 1 failed, 2 wrong usage or configuration.
 
 mod check;
+mod collector;
 mod crds;
 mod engine;
 mod logging;
@@ -34,6 +35,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::RunArgs),
+    Collector(collector::CollectorArgs),
     Engine(engine::EngineArgs),
     Query(query::QueryArgs),
     Check(check::CheckArgs),
@@ -43,8 +45,10 @@ enum Command {
 
 fn main() -> ExitCode {
     // Clap prints usage errors itself and exits with 2.
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(collector::rewrite_go_flags(std::env::args()));
     logging::init();
+    // One provider of cryptography for every client and server of the process; it is compiled in, so it can be installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(err) => {
@@ -55,6 +59,7 @@ fn main() -> ExitCode {
     let outcome = runtime.block_on(async {
         match cli.command {
             Command::Run(args) => run::run(args).await,
+            Command::Collector(args) => collector::run(args).await,
             Command::Engine(args) => engine::run(args).await,
             Command::Query(args) => query::run(args).await,
             Command::Check(args) => check::run(&args),
@@ -65,7 +70,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
             eprintln!("error: {err:#}");
-            ExitCode::from(if err.is::<serving::BadConfiguration>() { 2 } else { 1 })
+            ExitCode::from(if err.is::<serving::BadConfiguration>() || err.is::<serving::WrongUsage>() { 2 } else { 1 })
         }
     }
 }

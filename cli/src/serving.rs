@@ -18,6 +18,11 @@ pub async fn stop_signal() -> Result<&'static str> {
 #[error("the configuration is not usable:\n{0}")]
 pub struct BadConfiguration(logstack_config::Errors);
 
+/// Arguments that do not go together.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct WrongUsage(pub String);
+
 /// Marks `errors` as wrong usage, so that the exit code says so.
 pub fn configuration_error(errors: logstack_config::Errors) -> anyhow::Error {
     BadConfiguration(errors).into()

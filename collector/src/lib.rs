@@ -1,27 +1,39 @@
 //! The node agent: discovery -> tail -> pipeline -> ship. It loses nothing: a position is written only for what the
 //! server has acknowledged, and when the server is away reading stops, so that the log files are the buffer.
 
-mod discovery;
+pub mod discovery;
+pub mod http;
+pub mod pipeline;
 mod positions;
 mod receipt;
 pub mod settings;
 pub mod ship;
+mod state;
 pub mod tail;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use logstack_config::CollectorConfig;
+use logstack_config::collector::ScrapeConfig;
+use logstack_logql::Labels;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use logstack_config::CollectorConfig;
-use ship::Shipper;
-use ship::client::ClientMetrics;
-use tail::{Committer, Reader, TailMetrics};
+use discovery::kubernetes;
+use discovery::targets::Targets;
+use pipeline::{Context, Counters, Flush, Outgoing, Pipeline, SourceId, SourceLabels};
+use ship::metrics::ClientMetrics;
+use ship::{Budget, Clients, Shipper};
+use tail::{Command, Committer, Reader, TailMetrics};
+
+/// Printed entries that may wait in a dry run.
+const DRY_RUN_LINES: usize = 1024;
 
 /// Why the collector does not start.
 #[derive(Debug, thiserror::Error)]
@@ -38,18 +50,30 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The HTTP client, such as its TLS roots.
-    #[error("cannot set up the HTTP client")]
-    Http(#[from] reqwest::Error),
 }
 
 /// A running collector.
 pub struct Collector {
+    config: CollectorConfig,
     reading: JoinHandle<(Vec<JoinHandle<()>>, Committer)>,
     stop_reading: CancellationToken,
     stop_sending: CancellationToken,
+    stop_discovery: CancellationToken,
+    counters: Counters,
+    clients: Clients,
+    targets: Arc<Targets>,
     tail_metrics: Arc<TailMetrics>,
-    client_metrics: Vec<(String, Arc<ClientMetrics>)>,
+    commands: std::sync::mpsc::Sender<Command>,
+}
+
+/// Checks everything that can be checked without reading a log or reaching a server.
+///
+/// # Errors
+/// The first part of the configuration that cannot be used.
+pub fn check(config: &CollectorConfig) -> Result<(), settings::Error> {
+    settings::jobs(config, &Counters::default())?;
+    settings::targets(config, &Targets::default(), "")?;
+    settings::clients(config, false).map(drop)
 }
 
 impl Collector {
@@ -58,18 +82,93 @@ impl Collector {
     /// # Errors
     /// When a part of the configuration cannot be used, or the positions file exists and cannot be read.
     pub fn start(config: &CollectorConfig) -> Result<Self, Error> {
-        let (tail, clients) = (settings::tail(config), settings::clients(config)?);
-        let targets = settings::static_targets(config)?;
-        let http = reqwest::Client::builder().user_agent(concat!("logstack/", env!("CARGO_PKG_VERSION"))).build()?;
+        Self::start_with(config, None)
+    }
+
+    /// Reads what `config` names and hands out the text that would be pushed, an entry a line. Positions are read and
+    /// not written.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_dry(config: &CollectorConfig) -> Result<(Self, mpsc::Receiver<String>), Error> {
+        let (sender, receiver) = mpsc::channel(DRY_RUN_LINES);
+        Ok((Self::start_with(config, Some(sender))?, receiver))
+    }
+
+    fn start_with(config: &CollectorConfig, dry: Option<mpsc::Sender<String>>) -> Result<Self, Error> {
+        let counters = Counters::default();
+        let (mut tail, jobs) = (settings::tail(config), settings::jobs(config, &counters)?);
+        tail.read_only = dry.is_some();
         let (stop_reading, stop_sending) = (CancellationToken::new(), CancellationToken::new());
-        let shipper = Shipper::new(clients, Handle::current(), http, stop_sending.clone());
-        let (tail_metrics, client_metrics) = (Arc::new(TailMetrics::default()), shipper.metrics());
+        let clients = make_clients(config, &stop_sending)?;
+        let (targets, stop_discovery) = start_discovery(config, &stop_reading)?;
+        let tail_metrics = Arc::new(TailMetrics::default());
         let positions = tail.positions_file.clone();
-        let reader = Reader::new(targets, tail, shipper, tail_metrics.clone(), stop_reading.clone())
-            .map_err(|source| Error::Positions { path: positions.unwrap_or_default(), source })?;
-        // Reading blocks: on files, and on batches that cannot leave.
+        let (commands, receiver) = std::sync::mpsc::channel();
+        let shipper = match dry {
+            Some(printer) => clients.printer(printer),
+            None => clients.shipper(),
+        };
+        let reader = Reader::new(
+            jobs,
+            targets.clone(),
+            tail,
+            shipper,
+            counters.clone(),
+            tail_metrics.clone(),
+            receiver,
+            stop_reading.clone(),
+        )
+        .map_err(|source| Error::Positions { path: positions.unwrap_or_default(), source })?;
+        // Reading blocks on files.
         let reading = tokio::task::spawn_blocking(move || reader.run());
-        Ok(Self { reading, stop_reading, stop_sending, tail_metrics, client_metrics })
+        let config = config.clone();
+        Ok(Self {
+            config,
+            reading,
+            stop_reading,
+            stop_sending,
+            stop_discovery,
+            counters,
+            clients,
+            targets,
+            tail_metrics,
+            commands,
+        })
+    }
+
+    /// Goes on with another configuration. Everything of it is built before anything changes; jobs with the same name
+    /// and stages keep what they know, and all files keep their places.
+    ///
+    /// # Errors
+    /// When a part of it cannot be used; then nothing has changed.
+    pub fn reload(&mut self, config: &CollectorConfig) -> Result<(), Error> {
+        let mut jobs = Vec::new();
+        for (idx, scrape) in config.scrape_configs.iter().enumerate() {
+            let is_same = |old: &&ScrapeConfig| {
+                old.job_name == scrape.job_name
+                    && old.pipeline_stages == scrape.pipeline_stages
+                    && old.decompression == scrape.decompression
+            };
+            let job = match self.config.scrape_configs.iter().find(is_same) {
+                Some(_) => None,
+                None => Some(settings::job(scrape, idx, &self.counters)?),
+            };
+            jobs.push((scrape.job_name.clone(), job));
+        }
+        let is_same_clients = config.all_clients().eq(self.config.all_clients())
+            && config.limits_config == self.config.limits_config
+            && config.collector.memory_limit == self.config.collector.memory_limit;
+        let clients = if is_same_clients { None } else { Some(make_clients(config, &self.stop_sending)?) };
+        let (targets, stop_discovery) = start_discovery(config, &self.stop_reading)?;
+        let shipper = clients.as_ref().map(Clients::shipper);
+        // The reader has gone only when the collector stops.
+        let _ = self.commands.send(Command::Replace { jobs, targets: targets.clone(), shipper });
+        std::mem::replace(&mut self.stop_discovery, stop_discovery).cancel();
+        self.clients = clients.unwrap_or_else(|| self.clients.clone());
+        self.targets = targets;
+        self.config = config.clone();
+        Ok(())
     }
 
     /// Counters of the reading side.
@@ -78,13 +177,25 @@ impl Collector {
     }
 
     /// Name and counters of each client.
-    pub fn client_metrics(&self) -> &[(String, Arc<ClientMetrics>)] {
-        &self.client_metrics
+    pub fn client_metrics(&self) -> Vec<(String, Arc<ClientMetrics>)> {
+        self.clients.metrics()
+    }
+
+    /// What can be seen of it: for its HTTP server.
+    pub fn view(&self) -> View {
+        View {
+            counters: self.counters.clone(),
+            clients: self.clients.clone(),
+            targets: self.targets.clone(),
+            tail: self.tail_metrics.clone(),
+            jobs: self.config.scrape_configs.iter().map(|job| job.job_name.clone()).collect(),
+        }
     }
 
     /// Stops reading, sends what was read for at most `patience`, writes the positions. What did not get through by then
     /// is not in the positions and will be read again.
     pub async fn stop(self, patience: Duration) {
+        self.stop_discovery.cancel();
         self.stop_reading.cancel();
         let giving_up = self.stop_sending.clone();
         let timer = tokio::spawn(async move {
@@ -104,5 +215,125 @@ impl Collector {
             Err(err) => warn!(error = %err, "the reader ended early"),
         }
         timer.abort();
+    }
+}
+
+/// What can be seen of a running collector.
+#[derive(Clone)]
+pub struct View {
+    /// Of the pipelines.
+    pub counters: Counters,
+    /// Where entries go.
+    pub clients: Clients,
+    /// What discovery found.
+    pub targets: Arc<Targets>,
+    /// Of the reading side.
+    pub tail: Arc<TailMetrics>,
+    /// Names of the jobs.
+    pub jobs: Vec<String>,
+}
+
+fn make_clients(config: &CollectorConfig, stop_sending: &CancellationToken) -> Result<Clients, Error> {
+    let budget = Budget::new(config.collector.memory_limit.as_usize());
+    let settings = settings::clients(config, false)?;
+    Ok(Clients::new(settings, settings::limits(config), budget, Handle::current(), stop_sending.clone()))
+}
+
+fn start_discovery(
+    config: &CollectorConfig,
+    parent: &CancellationToken,
+) -> Result<(Arc<Targets>, CancellationToken), Error> {
+    let targets = Arc::new(Targets::default());
+    let node = discovery::node_name();
+    let followed = settings::targets(config, &targets, &node)?;
+    let stop = parent.child_token();
+    for list in followed.lists {
+        tokio::spawn(list.run(targets.clone(), node.clone(), stop.clone()));
+    }
+    let mut pods = followed.pods;
+    while let Some(first) = pods.first() {
+        // One list and watch for all jobs of equal scope.
+        let scope = first.sd.clone();
+        let (same, rest) = pods.into_iter().partition(|job| kubernetes::is_same_scope(&job.sd, &scope));
+        tokio::spawn(kubernetes::run(same, targets.clone(), node.clone(), stop.clone()));
+        pods = rest;
+    }
+    Ok((targets, stop))
+}
+
+/// Lines from standard input through the first job.
+pub struct StdinRun {
+    pipeline: Pipeline,
+    source: SourceLabels,
+    /// `None`: entries are printed.
+    shipper: Option<Shipper>,
+}
+
+impl StdinRun {
+    /// Labels are those of all `static_configs` of the first job; without a job `{job="stdin"}` and the host's name.
+    ///
+    /// # Errors
+    /// When the configuration cannot be used.
+    pub fn new(config: &CollectorConfig, is_dry: bool) -> Result<Self, Error> {
+        let counters = Counters::default();
+        let (pipeline, labels) = match config.scrape_configs.first() {
+            Some(job) => {
+                let labels = job.static_configs.iter().flat_map(|group| group.labels.clone());
+                let labels = discovery::relabel::public_labels(&labels.collect());
+                (settings::job(job, 0, &counters)?.pipeline, labels)
+            }
+            None => {
+                let labels = [("job", "stdin".to_owned()), ("hostname", discovery::node_name())];
+                (
+                    Pipeline::compile(&[], &counters).unwrap_or_else(|_| unreachable!("no stages")),
+                    Labels::from_pairs(labels),
+                )
+            }
+        };
+        let clients = make_clients(config, &CancellationToken::new())?;
+        let shipper = (!is_dry).then(|| clients.shipper());
+        Ok(Self { pipeline, source: SourceLabels { labels, id: 1 }, shipper })
+    }
+
+    /// Takes a line; what a dry run prints is appended to `printed`. Waits while the clients have no room.
+    pub fn line(&mut self, line: &[u8], printed: &mut String) {
+        let Self { pipeline, source, shipper } = self;
+        pipeline.run(source, line, &mut stdin_context(), &mut |outgoing| deliver(shipper, outgoing, printed));
+        while self.shipper.as_ref().is_some_and(|shipper| !shipper.has_room(None)) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// There are no more lines: what stages kept back comes out.
+    pub fn end(&mut self, printed: &mut String) {
+        let Self { pipeline, shipper, .. } = self;
+        pipeline.flush(Flush::All, &mut stdin_context(), &mut |outgoing| deliver(shipper, outgoing, printed));
+    }
+
+    /// Waits until everything is sent.
+    pub async fn finish(self) {
+        for task in self.shipper.map(Shipper::finish).unwrap_or_default() {
+            if let Err(err) = task.await {
+                warn!(error = %err, "a sender ended early");
+            }
+        }
+    }
+}
+
+fn stdin_context<'a>() -> Context<'a> {
+    Context {
+        now: Instant::now(),
+        now_ns: i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX),
+        source: SourceId(0),
+        receipt: None,
+        line_start: 0,
+        wait: Duration::ZERO,
+    }
+}
+
+fn deliver(shipper: &mut Option<Shipper>, mut outgoing: Outgoing<'_>, printed: &mut String) {
+    match shipper {
+        Some(shipper) => drop(shipper.add(&mut outgoing)),
+        None => printed.push_str(&ship::show(&outgoing.entry)),
     }
 }

@@ -57,6 +57,16 @@ impl Positions {
         self.positions.insert(path.to_string_lossy().into_owned(), offset.to_string());
     }
 
+    /// True without offsets and cursors.
+    pub fn is_empty(&self) -> bool {
+        self.positions.is_empty()
+    }
+
+    /// Forgets `path`.
+    pub fn forget(&mut self, path: &Path) {
+        self.positions.remove(&*path.to_string_lossy());
+    }
+
     /// Forgets files that are gone. Cursors stay.
     pub fn forget_missing(&mut self) {
         self.positions.retain(|key, _| !key.starts_with('/') || Path::new(key).exists());

@@ -128,7 +128,7 @@ impl Server {
         })?;
         let limits = Arc::new(ArcSwap::from_pointee(load_limits(&config)?));
         let store = open_store(&data_dir, storage_options(&config.logstack.storage)).await?;
-        store.set_retention(retention(&limits.load(), &config.logstack.storage));
+        store.set_retention(retention(&config, &limits.load()));
         let engine = Engine::new(store.clone(), &config.logstack.query, config.querier.max_concurrent);
         let ingester = Ingester::new(store.clone(), limits.clone(), IngestOptions::new(&config));
         let push = push::routes(ingester.clone(), Tenancy::new(&config));
@@ -281,7 +281,7 @@ async fn watch_overrides(
         let read = config.clone();
         match tokio::task::spawn_blocking(move || load_limits(&read)).await {
             Ok(Ok(loaded)) => {
-                store.set_retention(retention(&loaded, &config.logstack.storage));
+                store.set_retention(retention(&config, &loaded));
                 limits.store(Arc::new(loaded));
                 info!(path = %path.display(), "overrides read again");
             }

@@ -32,6 +32,11 @@ impl Labels {
         Some(&self.0[idx].1)
     }
 
+    /// True when both are clones of one: a quick look before a comparison.
+    pub fn ptr_eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Pairs in name order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + Clone {
         self.0.iter().map(|(name, value)| (&**name, &**value))

@@ -66,6 +66,7 @@ struct Args {
 #[tokio::main]
 async fn main() -> Result<()> {
     let args = Args::parse();
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let corpus = corpus::read(&args.corpus)?;
     eprintln!("corpus: {} lines, {} bytes, {} streams", corpus.records.len(), corpus.raw_bytes, corpus.streams.len());
     let plan = amplify::Plan::new(&corpus, args.target_bytes);

@@ -10,6 +10,13 @@ use std::time::{Duration, Instant};
 /// How long a debug binary on a busy machine may take to come up.
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
+/// A client for what [`Process`] serves.
+pub fn client() -> reqwest::Client {
+    // The second call of a process fails, and then the provider is there.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
 /// A running `logstack` process; killed when dropped.
 pub struct Process {
     child: Child,

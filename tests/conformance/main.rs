@@ -34,7 +34,7 @@ async fn answers_as_recorded() {
     let data = tempfile::tempdir().expect("a temporary folder");
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/engine.yaml");
     let engine = common::Process::engine(data.path(), &["--config-file", config.to_str().expect("UTF-8 path")]);
-    let client = reqwest::Client::new();
+    let client = common::client();
     load(&client, engine.url()).await;
 
     let only = std::env::var("CONFORMANCE").ok();

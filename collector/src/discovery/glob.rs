@@ -3,8 +3,10 @@
 //! `*` and `?` stay within a path segment, `[a-z]` and `{a,b}` as in a shell, `**` as a whole segment is any depth. `*`
 //! matches names with a leading dot; symbolic links are followed.
 
+use std::collections::HashMap;
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use globset::{GlobBuilder, GlobMatcher};
 
@@ -14,11 +16,83 @@ const DEPTH_MAX: usize = 32;
 /// A compiled `__path__` pattern.
 #[derive(Debug, Clone)]
 pub struct PathGlob {
+    pattern: String,
     /// The folders before the first wildcard.
     root: PathBuf,
     matcher: GlobMatcher,
-    /// Segments below the root, `None` when `**` makes it any number.
-    depth: Option<usize>,
+    /// A matcher for each part below the root; `None`: depth is not fixed, everything below is looked at.
+    parts: Option<Vec<Part>>,
+}
+
+/// One part of a path.
+#[derive(Debug, Clone)]
+enum Part {
+    /// This very name.
+    Literal(String),
+    /// `*` and an end, such as a pod's uid: by far the most frequent.
+    EndsWith(String),
+    Glob(GlobMatcher),
+}
+
+impl Part {
+    fn new(text: &str) -> Result<Self, globset::Error> {
+        if !has_wildcard(text) {
+            return Ok(Self::Literal(text.to_owned()));
+        }
+        match text.strip_prefix('*') {
+            Some(end) if !has_wildcard(end) => Ok(Self::EndsWith(end.to_owned())),
+            _ => Ok(Self::Glob(GlobBuilder::new(text).literal_separator(true).build()?.compile_matcher())),
+        }
+    }
+
+    fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Literal(text) => name == text,
+            Self::EndsWith(end) => name.ends_with(end.as_str()),
+            Self::Glob(glob) => glob.is_match(name),
+        }
+    }
+}
+
+fn has_wildcard(text: &str) -> bool {
+    text.contains(['*', '?', '[', '{', '\\'])
+}
+
+/// Folders that were listed in one look for files: patterns of many targets share them.
+#[derive(Debug, Default)]
+pub struct Folders(HashMap<PathBuf, Arc<Vec<Name>>>);
+
+#[derive(Debug)]
+struct Name {
+    name: String,
+    is_folder: bool,
+}
+
+impl Folders {
+    fn list(&mut self, folder: &Path) -> Arc<Vec<Name>> {
+        if let Some(names) = self.0.get(folder) {
+            return names.clone();
+        }
+        let mut names = Vec::new();
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let is_folder = match entry.file_type() {
+                // Docker's pod logs are links.
+                Ok(kind) if kind.is_symlink() => fs::metadata(entry.path()).is_ok_and(|metadata| metadata.is_dir()),
+                Ok(kind) => kind.is_dir(),
+                Err(_) => continue,
+            };
+            names.push(Name { name, is_folder });
+        }
+        let names = Arc::new(names);
+        self.0.insert(folder.to_owned(), names.clone());
+        names
+    }
+
+    /// The folders: what a watcher has to watch.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.0.keys().map(PathBuf::as_path)
+    }
 }
 
 impl PathGlob {
@@ -32,21 +106,27 @@ impl PathGlob {
             format!("{}/{pattern}", current.display())
         };
         let matcher = GlobBuilder::new(&absolute).literal_separator(true).build()?.compile_matcher();
-        let mut root = PathBuf::new();
-        let mut rest = 0;
-        for component in Path::new(&absolute).components() {
-            let is_fixed = match component {
-                Component::Normal(name) => !name.to_string_lossy().contains(['*', '?', '[', '{']),
-                _ => true,
-            };
-            if rest == 0 && is_fixed {
-                root.push(component);
+        let mut root = PathBuf::from("/");
+        let mut below: Vec<&str> = Vec::new();
+        for part in absolute.split('/').filter(|part| !part.is_empty() && *part != ".") {
+            if below.is_empty() && !has_wildcard(part) {
+                root.push(part);
             } else {
-                rest += 1;
+                below.push(part);
             }
         }
-        let depth = (!absolute.contains("**")).then_some(rest);
-        Ok(Self { root, matcher, depth })
+        // A brace may reach over several parts: `{a/b,c}/*.log`.
+        let is_whole = |part: &&str| part.matches('{').count() == part.matches('}').count() && *part != "**";
+        let parts = match below.iter().all(is_whole) {
+            true => Some(below.iter().map(|part| Part::new(part)).collect::<Result<_, _>>()?),
+            false => None,
+        };
+        Ok(Self { pattern: absolute, root, matcher, parts })
+    }
+
+    /// The pattern, made absolute.
+    pub fn pattern(&self) -> &str {
+        &self.pattern
     }
 
     /// True when `path` matches.
@@ -54,48 +134,43 @@ impl PathGlob {
         self.matcher.is_match(path)
     }
 
-    /// All regular files that match, sorted. Folders that cannot be read hold none.
-    pub fn files(&self) -> Vec<PathBuf> {
+    /// All files that match, sorted. Folders that cannot be read hold none.
+    pub fn files(&self, folders: &mut Folders) -> Vec<PathBuf> {
         let mut found = Vec::new();
-        match self.depth {
-            Some(0) => found.extend(self.root.is_file().then(|| self.root.clone())),
-            depth => self.walk(&self.root, depth.unwrap_or(DEPTH_MAX), &mut found),
+        match &self.parts {
+            Some(parts) if parts.is_empty() => {
+                if let Some(parent) = self.root.parent() {
+                    folders.list(parent);
+                }
+                found.extend(self.root.is_file().then(|| self.root.clone()));
+            }
+            Some(parts) => walk_parts(&self.root, parts, folders, &mut found),
+            None => self.walk(&self.root, DEPTH_MAX, folders, &mut found),
         }
         found.sort();
         found
     }
 
-    /// Folders whose changes may change [`Self::files`]: what a watcher has to watch.
-    pub fn folders(&self) -> Vec<PathBuf> {
-        fn below(folder: &Path, levels: usize, out: &mut Vec<PathBuf>) {
-            out.push(folder.to_owned());
-            if levels == 0 {
-                return;
-            }
-            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-                if entry.path().is_dir() {
-                    below(&entry.path(), levels - 1, out);
-                }
-            }
-        }
-        let mut folders = Vec::new();
-        match self.depth {
-            Some(0) => folders.extend(self.root.parent().map(Path::to_owned)),
-            depth => below(&self.root, depth.unwrap_or(DEPTH_MAX) - 1, &mut folders),
-        }
-        folders
-    }
-
-    fn walk(&self, folder: &Path, levels: usize, found: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            // `metadata` follows symbolic links: Docker's pod logs are links.
-            let Ok(metadata) = fs::metadata(&path) else { continue };
-            if metadata.is_file() && self.matches(&path) {
+    fn walk(&self, folder: &Path, levels: usize, folders: &mut Folders, found: &mut Vec<PathBuf>) {
+        for entry in &*folders.list(folder) {
+            let path = folder.join(&entry.name);
+            if !entry.is_folder && self.matches(&path) {
                 found.push(path);
-            } else if metadata.is_dir() && levels > 1 {
-                self.walk(&path, levels - 1, found);
+            } else if entry.is_folder && levels > 1 {
+                self.walk(&path, levels - 1, folders, found);
             }
+        }
+    }
+}
+
+fn walk_parts(folder: &Path, parts: &[Part], folders: &mut Folders, found: &mut Vec<PathBuf>) {
+    let [part, rest @ ..] = parts else { return };
+    for entry in folders.list(folder).iter().filter(|entry| part.matches(&entry.name)) {
+        let path = folder.join(&entry.name);
+        match (rest.is_empty(), entry.is_folder) {
+            (true, false) => found.push(path),
+            (false, true) => walk_parts(&path, rest, folders, found),
+            _ => {}
         }
     }
 }
@@ -115,7 +190,7 @@ mod tests {
         let check = |pattern: &str, want: &[&str]| {
             let glob = PathGlob::new(&format!("{}/{pattern}", folder.path().display())).unwrap();
             let found: Vec<String> = glob
-                .files()
+                .files(&mut Folders::default())
                 .iter()
                 .map(|path| path.strip_prefix(folder.path()).unwrap().display().to_string())
                 .collect();
@@ -128,5 +203,8 @@ mod tests {
         check("**/*.log", &[".hidden.log", "a.log", "x/c.log", "x/y/d.log"]);
         check("x/**/*.{log,gz}", &["x/c.log", "x/y/d.log", "x/y/e.log.gz"]);
         check("[ab].*", &["a.log", "b.txt"]);
+        check("*y/*.log", &[]);
+        check("x/*y/*.log", &["x/y/d.log"]);
+        check("{x/y,z}/*.log", &["x/y/d.log"]);
     }
 }

@@ -1,23 +1,30 @@
 //! Sends batches to one client's URL: one request in flight a tenant, so that streams keep their order; retries until
 //! the answer is final.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
+use reqwest::header::HeaderMap;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::Accounted;
 use super::backoff::Backoff;
-use super::batch::Batch;
+use super::batch::{Batch, Part, entry_count, halve};
+use super::http::Http;
+use super::metrics::{ClientMetrics, Reason};
 
 /// Part of a refusal's text that is logged.
 const REASON_BYTES_MAX: usize = 1024;
+/// Answer 400 with such a text means 413.
+const TOO_LARGE_TEXTS: [&str; 2] = ["message too large", "received message larger than max"];
 
 /// How one client is reached.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ClientSettings {
     /// In logs and metrics.
     pub name: String,
@@ -25,146 +32,207 @@ pub struct ClientSettings {
     pub url: reqwest::Url,
     /// `X-Scope-OrgID` of entries without a tenant of their own.
     pub tenant: Option<String>,
-    /// Further headers.
-    pub headers: reqwest::header::HeaderMap,
+    /// Further headers, added where nothing else set them.
+    pub headers: HeaderMap,
+    /// Labels for entries that do not have them.
+    pub external_labels: BTreeMap<String, String>,
+    /// The connection.
+    pub http: Http,
     /// Limit of a whole request.
     pub timeout: Duration,
     /// Delays between attempts.
     pub backoff: Backoff,
     /// Attempts before a batch is dropped; `None`: until it is through, which is right for files, they can wait.
     pub attempts_max: Option<u32>,
+    /// Drop a batch that is answered with 429.
+    pub drop_rate_limited: bool,
+    /// Positions do not wait for this client.
+    pub best_effort: bool,
     /// A batch is closed at this many bytes of content …
     pub batch_bytes: usize,
     /// … or this long after its first entry.
     pub batch_wait: Duration,
 }
 
-/// What happened to batches, for `/metrics`.
-#[derive(Debug, Default)]
-pub struct ClientMetrics {
-    /// Entries acknowledged.
-    pub sent_entries: AtomicU64,
-    /// Bytes of request bodies acknowledged.
-    pub sent_bytes: AtomicU64,
-    /// Entries refused for good.
-    pub dropped_entries: AtomicU64,
-    /// Requests that were sent again.
-    pub retries: AtomicU64,
+impl ClientSettings {
+    /// Host and port of the URL.
+    pub fn host(&self) -> String {
+        match (self.url.host_str(), self.url.port()) {
+            (Some(host), Some(port)) => format!("{host}:{port}"),
+            (host, _) => host.unwrap_or_default().to_owned(),
+        }
+    }
 }
 
 /// What an answer means for the batch.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     /// Stored.
     Acknowledged,
     /// Not now.
     Retry,
+    /// Too much at once.
+    RateLimited,
+    /// Too large: halves may pass.
+    TooLarge,
     /// The server will never take it; it may have stored a part.
     Refused,
     /// The address or the credentials are wrong: the data is kept, a person has to act.
     Misconfigured,
 }
 
-fn verdict(status: u16) -> Verdict {
+fn verdict(status: u16, text: &str) -> Verdict {
     match status {
         200..=299 => Verdict::Acknowledged,
         401 | 403 | 404 | 405 => Verdict::Misconfigured,
-        408 | 429 | 500..=599 => Verdict::Retry,
+        413 => Verdict::TooLarge,
+        429 => Verdict::RateLimited,
+        408 | 500..=599 => match TOO_LARGE_TEXTS.iter().any(|large| text.contains(large)) {
+            true => Verdict::TooLarge,
+            false => Verdict::Retry,
+        },
+        _ if TOO_LARGE_TEXTS.iter().any(|large| text.contains(large)) => Verdict::TooLarge,
         _ => Verdict::Refused,
     }
 }
 
-/// Sends the batches of one tenant, one after the other, until the channel closes. On `shutdown` a batch that does not
-/// get through is given up without being settled: it will be read again.
-pub async fn send_all(
-    settings: Arc<ClientSettings>,
-    tenant: Option<String>,
-    http: reqwest::Client,
-    metrics: Arc<ClientMetrics>,
-    mut batches: mpsc::Receiver<Batch>,
-    shutdown: CancellationToken,
-) {
-    while let Some(batch) = batches.recv().await {
-        let body = match snap::raw::Encoder::new().compress_vec(&batch.encode()) {
-            Ok(body) => bytes::Bytes::from(body),
-            // Snappy's only limit is 4 GiB a block; a batch is bounded far below.
-            Err(err) => unreachable!("a batch of {} bytes cannot be compressed: {err}", batch.memory_bytes()),
-        };
-        let entries = batch.entries as u64;
-        let sending = deliver(&settings, tenant.as_deref(), &http, &metrics, &body);
-        let acknowledged = tokio::select! {
-            acknowledged = sending => acknowledged,
-            () = shutdown.cancelled() => return,
-        };
-        if acknowledged {
-            metrics.sent_entries.fetch_add(entries, Ordering::Relaxed);
-            metrics.sent_bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
-        } else {
-            metrics.dropped_entries.fetch_add(entries, Ordering::Relaxed);
-        }
-        batch.settle();
-    }
+/// What became of a part of a batch.
+enum Outcome {
+    Acknowledged,
+    Dropped(Reason),
+    Halve,
 }
 
-/// True when acknowledged, false when refused for good.
-async fn deliver(
-    settings: &ClientSettings,
-    tenant: Option<&str>,
-    http: &reqwest::Client,
-    metrics: &ClientMetrics,
-    body: &bytes::Bytes,
-) -> bool {
-    let mut attempt = 0u32;
-    loop {
-        let mut request = http
-            .post(settings.url.clone())
-            .header("Content-Type", "application/x-protobuf")
-            .timeout(settings.timeout)
-            .headers(settings.headers.clone());
-        if let Some(tenant) = tenant.or(settings.tenant.as_deref()) {
-            request = request.header("X-Scope-OrgID", tenant);
+/// Sends the batches of one tenant.
+pub struct Sending {
+    /// Where.
+    pub settings: Arc<ClientSettings>,
+    /// Counters.
+    pub metrics: Arc<ClientMetrics>,
+    /// Whose.
+    pub tenant: Option<String>,
+    /// Batches that do not get through are given up.
+    pub shutdown: CancellationToken,
+}
+
+impl Sending {
+    /// Sends one batch after the other until the channel closes. On shutdown a batch that does not get through is given
+    /// up without being settled: it will be read again.
+    pub async fn run(self, mut batches: mpsc::UnboundedReceiver<Accounted>) {
+        while let Some(batch) = batches.recv().await {
+            tokio::select! {
+                () = self.send(batch.batch()) => batch.settle(),
+                () = self.shutdown.cancelled() => return,
+            }
         }
-        let mut retry_after = None;
-        let (what, outcome) = match request.body(body.clone()).send().await {
+    }
+
+    async fn send(&self, batch: &Batch) {
+        let mut parts = vec![batch.whole()];
+        while let Some(part) = parts.pop() {
+            let raw = batch.encode(&part, &self.settings.external_labels);
+            let body = match snap::raw::Encoder::new().compress_vec(&raw) {
+                Ok(body) => bytes::Bytes::from(body),
+                // Snappy's only limit is 4 GiB a block; a batch is bounded far below.
+                Err(err) => unreachable!("a batch of {} bytes cannot be compressed: {err}", raw.len()),
+            };
+            drop(raw);
+            self.metrics.encoded_bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
+            let entries = entry_count(&part);
+            match self.deliver(&body, batch, &part).await {
+                Outcome::Acknowledged => {
+                    self.metrics.sent_entries.fetch_add(entries, Ordering::Relaxed);
+                    self.metrics.sent_bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
+                }
+                Outcome::Dropped(reason) => {
+                    self.metrics.drop_entries(self.tenant.as_deref(), reason, entries, body.len() as u64);
+                }
+                Outcome::Halve => match halve(&part) {
+                    // The first half leaves first: streams keep their order.
+                    Some((first, second)) => parts.extend([second, first]),
+                    None => {
+                        warn!(client = self.settings.name, "an entry is too large for the server and dropped");
+                        self.metrics.drop_entries(self.tenant.as_deref(), Reason::IngesterError, 1, body.len() as u64);
+                    }
+                },
+            }
+        }
+    }
+
+    async fn deliver(&self, body: &bytes::Bytes, batch: &Batch, part: &Part) -> Outcome {
+        let settings = &self.settings;
+        let mut attempt = 0u32;
+        loop {
+            let started = Instant::now();
+            let (what, text, retry_after) = self.attempt(body).await;
+            let (status, outcome) = (text.0, text.1);
+            self.metrics.observe(status, started.elapsed());
+            self.metrics.misconfigured.store(what == Verdict::Misconfigured, Ordering::Relaxed);
+            match what {
+                Verdict::Acknowledged => return Outcome::Acknowledged,
+                Verdict::TooLarge => return Outcome::Halve,
+                Verdict::Refused => {
+                    let stream = batch.streams().next().map(ToString::to_string).unwrap_or_default();
+                    let entries = entry_count(part);
+                    warn!(client = settings.name, %outcome, entries, stream, "batch refused by the server and dropped");
+                    return Outcome::Dropped(Reason::IngesterError);
+                }
+                Verdict::RateLimited if settings.drop_rate_limited => return Outcome::Dropped(Reason::RateLimited),
+                Verdict::Misconfigured => settings.http.forget_token(),
+                Verdict::Retry | Verdict::RateLimited => {}
+            }
+            attempt += 1;
+            if what != Verdict::Misconfigured && settings.attempts_max.is_some_and(|max| attempt >= max) {
+                warn!(client = settings.name, attempt, %outcome, "batch dropped after the last attempt");
+                let is_limited = what == Verdict::RateLimited;
+                return Outcome::Dropped(if is_limited { Reason::RateLimited } else { Reason::IngesterError });
+            }
+            self.metrics.retry(self.tenant.as_deref());
+            let delay = match (what, retry_after) {
+                (Verdict::Misconfigured, _) => settings.backoff.max,
+                (_, Some(wanted)) => wanted.min(settings.backoff.max),
+                _ => settings.backoff.delay(attempt - 1, share(body, attempt)),
+            };
+            // The first failure of a batch is worth a line; the rest of an outage would only repeat it.
+            if attempt == 1 {
+                warn!(client = settings.name, %outcome, ?delay, "push failed, the batch is kept and sent again");
+            } else {
+                debug!(client = settings.name, attempt, %outcome, ?delay, "push failed again");
+            }
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// One request. The status is -1 without an answer.
+    async fn attempt(&self, body: &bytes::Bytes) -> (Verdict, (i32, String), Option<Duration>) {
+        let settings = &self.settings;
+        let prepared = async { Ok::<_, super::http::Error>((settings.http.client()?, settings.http.headers().await?)) };
+        let (client, own) = match prepared.await {
+            Ok(prepared) => prepared,
+            Err(err) => return (Verdict::Misconfigured, (-1, chain(&err)), None),
+        };
+        let mut headers = settings.headers.clone();
+        headers.extend(own);
+        headers.insert("Content-Type", reqwest::header::HeaderValue::from_static("application/x-protobuf"));
+        headers.remove("User-Agent");
+        if let Some(tenant) = self.tenant.as_deref().or(settings.tenant.as_deref()) {
+            match tenant.parse() {
+                Ok(value) => drop(headers.insert("X-Scope-OrgID", value)),
+                Err(_) => return (Verdict::Refused, (-1, format!("{tenant:?} cannot be a tenant")), None),
+            }
+        }
+        let request = client.post(settings.url.clone()).timeout(settings.timeout).headers(headers);
+        match request.body(body.clone()).send().await {
             Ok(response) => {
                 let status = response.status().as_u16();
-                retry_after = response
-                    .headers()
-                    .get("Retry-After")
-                    .and_then(|v| v.to_str().ok()?.parse().ok())
-                    .map(Duration::from_secs);
-                let mut reason = if status < 300 { String::new() } else { response.text().await.unwrap_or_default() };
-                reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
-                (verdict(status), format!("{status} {}", reason.trim()))
+                let retry_after = response.headers().get("Retry-After").and_then(|v| v.to_str().ok()?.parse().ok());
+                let mut text = if status < 300 { String::new() } else { response.text().await.unwrap_or_default() };
+                let what = verdict(status, &text);
+                text.truncate(text.floor_char_boundary(REASON_BYTES_MAX));
+                (what, (i32::from(status), format!("{status} {}", text.trim())), retry_after.map(Duration::from_secs))
             }
-            Err(err) => (Verdict::Retry, chain(&err)),
-        };
-        match what {
-            Verdict::Acknowledged => return true,
-            Verdict::Refused => {
-                warn!(client = settings.name, %outcome, "batch refused by the server and dropped");
-                return false;
-            }
-            Verdict::Retry | Verdict::Misconfigured => {}
+            Err(err) => (Verdict::Retry, (-1, chain(&err)), None),
         }
-        attempt += 1;
-        if what == Verdict::Retry && settings.attempts_max.is_some_and(|max| attempt >= max) {
-            warn!(client = settings.name, attempt, %outcome, "batch dropped after the last attempt");
-            return false;
-        }
-        metrics.retries.fetch_add(1, Ordering::Relaxed);
-        let delay = match (what, retry_after) {
-            (Verdict::Misconfigured, _) => settings.backoff.max,
-            (_, Some(wanted)) => wanted.min(settings.backoff.max),
-            _ => settings.backoff.delay(attempt - 1, share(body, attempt)),
-        };
-        // The first failure of a batch is worth a line; the rest of an outage would only repeat it.
-        if attempt == 1 {
-            warn!(client = settings.name, %outcome, ?delay, "push failed, the batch is kept and sent again");
-        } else {
-            debug!(client = settings.name, attempt, %outcome, ?delay, "push failed again");
-        }
-        tokio::time::sleep(delay).await;
     }
 }
 
@@ -190,18 +258,20 @@ mod tests {
 
     #[test]
     fn decides_by_status() {
-        for (status, want) in [
-            (204, Verdict::Acknowledged),
-            (200, Verdict::Acknowledged),
-            (400, Verdict::Refused),
-            (422, Verdict::Refused),
-            (401, Verdict::Misconfigured),
-            (404, Verdict::Misconfigured),
-            (408, Verdict::Retry),
-            (429, Verdict::Retry),
-            (503, Verdict::Retry),
+        for (status, text, want) in [
+            (204, "", Verdict::Acknowledged),
+            (200, "", Verdict::Acknowledged),
+            (400, "entry too far behind", Verdict::Refused),
+            (422, "", Verdict::Refused),
+            (401, "", Verdict::Misconfigured),
+            (404, "", Verdict::Misconfigured),
+            (408, "", Verdict::Retry),
+            (413, "", Verdict::TooLarge),
+            (429, "", Verdict::RateLimited),
+            (503, "", Verdict::Retry),
+            (500, "rpc error: grpc: received message larger than max (5 vs. 4)", Verdict::TooLarge),
         ] {
-            assert_eq!(verdict(status), want, "{status}");
+            assert_eq!(verdict(status, text), want, "{status}");
         }
     }
 }

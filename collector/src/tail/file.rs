@@ -1,54 +1,79 @@
-//! One file that is tailed: reads what was appended, notices rotation and truncation, cuts lines.
+//! One file that is tailed: reads what was appended, notices truncation, cuts lines. Which file comes before and after
+//! it is the affair of its [`Log`](super::log::Log).
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek};
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use memchr::memchr_iter;
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use memchr::{memchr, memchr_iter};
 
+use super::identity::{Fingerprint, HEAD_BYTES_MAX, Identity, Inode};
 use crate::receipt::{Progress, Receipt};
 
 /// Bytes that are read from a file before the next one has its turn.
 pub const CHUNK_BYTES_MAX: usize = 256 << 10;
-/// A rotated file is finished when it has not grown for this long: the writer may still hold it open.
-const ROTATED_QUIET: Duration = Duration::from_secs(2);
 
-/// Which file this is, whatever its name, for as long as it is held open (a held inode number is not used again).
+/// A line as it lies in the file.
+#[derive(Debug, Clone, Copy)]
+pub struct RawLine<'a> {
+    /// Without its newline.
+    pub bytes: &'a [u8],
+    /// Where it begins.
+    pub start: u64,
+}
+
+/// What the taker of lines says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Identity {
-    device: u64,
-    inode: u64,
+pub enum Take {
+    /// More.
+    More,
+    /// Enough for now: what follows is read again later.
+    Enough,
 }
 
 /// A file that is being read.
 #[derive(Debug)]
 pub struct TailedFile {
-    /// As globbed, before symbolic links are resolved.
-    pub path: PathBuf,
     source: Source,
     identity: Identity,
-    /// Bytes taken from the file so far, unfinished line included.
+    /// Bytes taken from the file so far, unfinished line included. Of compressed files: bytes of the content.
     read_offset: u64,
+    /// Where the unfinished line begins.
+    line_start: u64,
     /// A line whose end has not been written yet.
     unfinished: Vec<u8>,
     line_bytes_max: usize,
     /// What the server has acknowledged.
     pub progress: Arc<Progress>,
     last_growth: Instant,
+    /// The last turn found nothing: before more is read, the beginning is compared.
+    was_idle: bool,
 }
 
-#[derive(Debug)]
 enum Source {
     Plain(File),
-    /// A whole archive; positions count lines, as a place in the compressed bytes cannot be sought.
+    /// A rotated file that was compressed; offsets are those of the content.
+    Compressed(Box<dyn Read + Send>),
+    /// A whole archive; positions count lines, as in Promtail.
     Archive {
-        decoder: Box<flate2::read::MultiGzDecoder<File>>,
+        decoder: Box<dyn Read + Send>,
         skip_lines: u64,
         lines: u64,
     },
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Plain(_) => "Plain",
+            Self::Compressed(_) => "Compressed",
+            Self::Archive { .. } => "Archive",
+        })
+    }
 }
 
 /// What a turn brought.
@@ -56,150 +81,272 @@ enum Source {
 pub enum Turn {
     /// Lines were read, there may be more.
     Read,
+    /// Lines were read, and the taker has enough.
+    Paused,
     /// Nothing new.
     Idle,
-    /// The file is read to its end and will not grow: another file has its name, or it is gone, or an archive is through.
-    Finished,
+    /// The file was cut in place, or replaced under its inode: another content is there now.
+    Truncated,
+}
+
+/// How an archive is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// gzip.
+    Gzip,
+    /// zlib.
+    Zlib,
+}
+
+/// The first bytes of a file.
+pub fn read_head(file: &File) -> io::Result<Vec<u8>> {
+    let mut head = vec![0; HEAD_BYTES_MAX];
+    let mut len = 0;
+    while len < head.len() {
+        match file.read_at(&mut head[len..], len as u64) {
+            Ok(0) => break,
+            Ok(count) => len += count,
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+            Err(err) => return Err(err),
+        }
+    }
+    head.truncate(len);
+    Ok(head)
+}
+
+/// The first bytes of a gzip file's content; what can be read of a damaged one.
+pub fn read_gzip_head(file: &File) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    let result = MultiGzDecoder::new(file.try_clone()?).take(HEAD_BYTES_MAX as u64).read_to_end(&mut head);
+    // The clone shares its place with `file`.
+    (&mut &*file).rewind()?;
+    if head.is_empty() {
+        result?;
+    }
+    Ok(head)
+}
+
+/// True for files that hold no lines: lastlog and its kind are sparse, or begin with NUL.
+pub fn looks_binary(file: &File) -> io::Result<bool> {
+    let metadata = file.metadata()?;
+    let is_sparse = metadata.len() > (1 << 20) && metadata.blocks() * 512 < metadata.len() / 64;
+    Ok(is_sparse || memchr(0, &read_head(file)?).is_some())
 }
 
 impl TailedFile {
-    /// Opens `path` behind the first `offset` bytes; starts over if the file is shorter, as it is then another one.
-    pub fn open(path: &Path, offset: u64, line_bytes_max: usize, now: Instant) -> io::Result<Self> {
-        let file = File::open(path)?;
+    /// Reads an open file behind the first `offset` bytes.
+    pub fn plain(file: File, offset: u64, line_bytes_max: usize, now: Instant) -> io::Result<Self> {
         let metadata = file.metadata()?;
-        let offset = if offset > metadata.len() { 0 } else { offset };
-        Ok(Self::new(path, Source::Plain(file), identity(&metadata), offset, line_bytes_max, now))
+        let fingerprint = Fingerprint::of(&read_head(&file)?);
+        let identity = Identity { inode: Inode::of(&metadata), fingerprint };
+        Ok(Self::new(Source::Plain(file), identity, offset, line_bytes_max, now))
     }
 
-    /// Opens a gzip archive behind its first `lines` lines.
-    pub fn open_archive(path: &Path, lines: u64, line_bytes_max: usize, now: Instant) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let identity = identity(&file.metadata()?);
-        let decoder = Box::new(flate2::read::MultiGzDecoder::new(file));
+    /// Reads a rotated and compressed file behind the first `offset` bytes of its content.
+    pub fn compressed(file: File, offset: u64, line_bytes_max: usize, now: Instant) -> io::Result<Self> {
+        let inode = Inode::of(&file.metadata()?);
+        let fingerprint = Fingerprint::of(&read_gzip_head(&file)?);
+        let mut decoder = MultiGzDecoder::new(io::BufReader::new(file));
+        io::copy(&mut (&mut decoder).take(offset), &mut io::sink())?;
+        let identity = Identity { inode, fingerprint };
+        Ok(Self::new(Source::Compressed(Box::new(decoder)), identity, offset, line_bytes_max, now))
+    }
+
+    /// Reads an archive behind its first `lines` lines.
+    pub fn archive(file: File, kind: Compression, lines: u64, line_bytes_max: usize, now: Instant) -> io::Result<Self> {
+        let inode = Inode::of(&file.metadata()?);
+        let identity = Identity { inode, fingerprint: Fingerprint::of(&read_head(&file)?) };
+        let file = io::BufReader::new(file);
+        let decoder: Box<dyn Read + Send> = match kind {
+            Compression::Gzip => Box::new(MultiGzDecoder::new(file)),
+            Compression::Zlib => Box::new(ZlibDecoder::new(file)),
+        };
         let source = Source::Archive { decoder, skip_lines: lines, lines: 0 };
-        let mut tailed = Self::new(path, source, identity, 0, line_bytes_max, now);
+        let mut tailed = Self::new(source, identity, 0, line_bytes_max, now);
         tailed.progress = Progress::new(lines);
         Ok(tailed)
     }
 
-    fn new(path: &Path, source: Source, identity: Identity, offset: u64, line_bytes_max: usize, now: Instant) -> Self {
+    fn new(source: Source, identity: Identity, offset: u64, line_bytes_max: usize, now: Instant) -> Self {
         Self {
-            path: path.to_owned(),
             source,
             identity,
             read_offset: offset,
+            line_start: offset,
             unfinished: Vec::new(),
             line_bytes_max,
             progress: Progress::new(offset),
             last_growth: now,
+            was_idle: true,
         }
     }
 
-    /// True for a compressed archive.
-    pub fn is_archive(&self) -> bool {
-        matches!(self.source, Source::Archive { .. })
+    /// Which file it is.
+    pub fn identity(&self) -> Identity {
+        self.identity
     }
 
-    /// Reads at most [`CHUNK_BYTES_MAX`] and calls `take` for each whole line, without its newline. `buffer` is scratch.
+    /// True for a file that is read whole: it never grows.
+    pub fn is_closed(&self) -> bool {
+        !matches!(self.source, Source::Plain(_))
+    }
+
+    /// Bytes taken so far.
+    pub fn read_offset(&self) -> u64 {
+        self.read_offset
+    }
+
+    /// When bytes were last taken.
+    pub fn last_growth(&self) -> Instant {
+        self.last_growth
+    }
+
+    /// True when it has not grown for `quiet`.
+    pub fn is_quiet(&self, now: Instant, quiet: Duration) -> bool {
+        now.saturating_duration_since(self.last_growth) >= quiet
+    }
+
+    /// Bytes that are not taken yet, and whether the file has lost its name. Compressed files do not know.
+    pub fn behind(&self) -> (u64, bool) {
+        match &self.source {
+            Source::Plain(file) => file.metadata().map_or((0, false), |metadata| {
+                (metadata.len().saturating_sub(self.read_offset), metadata.nlink() == 0)
+            }),
+            _ => (0, false),
+        }
+    }
+
+    /// ns since the epoch of the last write.
+    pub fn modified_ns(&self) -> i128 {
+        let Source::Plain(file) = &self.source else { return 0 };
+        file.metadata()
+            .map_or(0, |metadata| i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec()))
+    }
+
+    /// Begins again: what is there now is another content.
+    pub fn start_over(&mut self) -> io::Result<()> {
+        self.read_offset = 0;
+        self.line_start = 0;
+        self.unfinished.clear();
+        self.progress = Progress::new(0);
+        if let Source::Plain(file) = &self.source {
+            self.identity.fingerprint = Fingerprint::of(&read_head(file)?);
+        }
+        Ok(())
+    }
+
+    /// Reads at most [`CHUNK_BYTES_MAX`] and calls `take` for each whole line. `buffer` is scratch.
     pub fn turn(
         &mut self,
         buffer: &mut Vec<u8>,
         now: Instant,
-        mut take: impl FnMut(&[u8], &Receipt),
+        take: &mut dyn FnMut(RawLine<'_>, &Receipt) -> Take,
     ) -> io::Result<Turn> {
-        buffer.resize(CHUNK_BYTES_MAX, 0);
+        if buffer.len() < CHUNK_BYTES_MAX {
+            buffer.resize(CHUNK_BYTES_MAX, 0);
+        }
         if let Source::Plain(file) = &self.source {
             let len = file.metadata()?.len();
             if len < self.read_offset {
-                // Cut in place (copytruncate): what is there now was written after the cut.
-                self.read_offset = 0;
-                self.unfinished.clear();
-                self.progress = Progress::new(0);
+                return Ok(Turn::Truncated);
+            }
+            if len == self.read_offset {
+                self.was_idle = true;
+                return Ok(Turn::Idle);
+            }
+            if self.was_idle || (self.identity.fingerprint.len as usize) < HEAD_BYTES_MAX {
+                // Cut and grown beyond where we were between two looks: only the beginning tells.
+                let head = read_head(file)?;
+                if !self.identity.fingerprint.fits(&head) {
+                    return Ok(Turn::Truncated);
+                }
+                self.identity.fingerprint = Fingerprint::of(&head);
             }
         }
         let count = match &mut self.source {
-            Source::Plain(file) => file.read_at(buffer, self.read_offset)?,
-            Source::Archive { decoder, .. } => decoder.read(buffer)?,
+            Source::Plain(file) => file.read_at(&mut buffer[..CHUNK_BYTES_MAX], self.read_offset)?,
+            Source::Compressed(decoder) | Source::Archive { decoder, .. } => {
+                decoder.read(&mut buffer[..CHUNK_BYTES_MAX])?
+            }
         };
-        if count > 0 {
-            self.last_growth = now;
-            self.cut_lines(&buffer[..count], &mut take);
-            return Ok(Turn::Read);
-        }
-        if !self.is_over(now) {
+        self.was_idle = count == 0;
+        if count == 0 {
             return Ok(Turn::Idle);
         }
-        if !self.unfinished.is_empty() {
-            // The writer has gone: this is all that will ever be there of the line.
-            let end = self.position_after_line();
-            let receipt = self.progress.chunk(end);
-            take(&std::mem::take(&mut self.unfinished), &receipt);
-            receipt.settle();
-        }
-        Ok(Turn::Finished)
-    }
-
-    /// True when nothing will be appended any more.
-    fn is_over(&self, now: Instant) -> bool {
-        match &self.source {
-            Source::Archive { .. } => true,
-            Source::Plain(_) => {
-                let replaced = match fs::metadata(&self.path) {
-                    Ok(metadata) => identity(&metadata) != self.identity,
-                    Err(_) => true,
-                };
-                replaced && now.duration_since(self.last_growth) >= ROTATED_QUIET
-            }
+        self.last_growth = now;
+        match self.cut_lines(&buffer[..count], take) {
+            Take::More => Ok(Turn::Read),
+            Take::Enough => Ok(Turn::Paused),
         }
     }
 
-    fn position_after_line(&mut self) -> u64 {
-        match &mut self.source {
-            Source::Plain(_) => self.read_offset,
+    /// The writer has gone: what is there of a last line is all that will ever be there of it.
+    pub fn finish(&mut self, take: &mut dyn FnMut(RawLine<'_>, &Receipt) -> Take) {
+        if self.unfinished.is_empty() {
+            return;
+        }
+        let end = match &mut self.source {
             Source::Archive { lines, .. } => {
                 *lines += 1;
                 *lines
             }
-        }
-    }
-
-    fn cut_lines(&mut self, bytes: &[u8], take: &mut impl FnMut(&[u8], &Receipt)) {
-        let chunk_start = self.read_offset;
-        self.read_offset += bytes.len() as u64;
-        let Some(last_newline) = bytes.iter().rposition(|&byte| byte == b'\n') else {
-            return self.keep_unfinished(bytes);
-        };
-        let (mut lines_before, mut skip) = (0, 0);
-        let end = match &mut self.source {
-            Source::Plain(_) => chunk_start + last_newline as u64 + 1,
-            Source::Archive { lines, skip_lines, .. } => {
-                (lines_before, skip) = (*lines, *skip_lines);
-                *lines += memchr_iter(b'\n', bytes).count() as u64;
-                (*lines).max(skip)
-            }
+            _ => self.read_offset,
         };
         let receipt = self.progress.chunk(end);
+        let line = std::mem::take(&mut self.unfinished);
+        take(RawLine { bytes: trimmed(&line, self.line_bytes_max), start: self.line_start }, &receipt);
+        self.line_start = self.read_offset;
+        receipt.settle();
+    }
+
+    fn cut_lines(&mut self, bytes: &[u8], take: &mut dyn FnMut(RawLine<'_>, &Receipt) -> Take) -> Take {
+        let chunk_start = self.read_offset;
+        self.read_offset += bytes.len() as u64;
+        if memchr(b'\n', bytes).is_none() {
+            self.keep_unfinished(bytes);
+            return Take::More;
+        }
+        let receipt = self.progress.chunk(0);
         let mut start = 0;
+        let mut answer = Take::More;
         for newline in memchr_iter(b'\n', bytes) {
             let line = &bytes[start..newline];
             start = newline + 1;
-            lines_before += 1;
-            if lines_before <= skip {
+            let (is_skipped, line_start) = match &mut self.source {
+                Source::Archive { lines, skip_lines, .. } => {
+                    *lines += 1;
+                    (*lines <= *skip_lines, *lines - 1)
+                }
+                _ => (false, self.line_start),
+            };
+            self.line_start = chunk_start + start as u64;
+            if is_skipped {
                 self.unfinished.clear();
-                continue;
-            }
-            if self.unfinished.is_empty() {
-                take(trimmed(line, self.line_bytes_max), &receipt);
+            } else if self.unfinished.is_empty() {
+                answer = take(RawLine { bytes: trimmed(line, self.line_bytes_max), start: line_start }, &receipt);
             } else {
                 let mut whole = std::mem::take(&mut self.unfinished);
                 whole.extend_from_slice(line);
-                take(trimmed(&whole, self.line_bytes_max), &receipt);
+                answer = take(RawLine { bytes: trimmed(&whole, self.line_bytes_max), start: line_start }, &receipt);
                 whole.clear();
                 self.unfinished = whole;
             }
+            // What cannot be sought is taken whole.
+            if answer == Take::Enough && matches!(self.source, Source::Plain(_)) {
+                break;
+            }
         }
+        receipt.end_at(match &self.source {
+            Source::Archive { lines, skip_lines, .. } => (*lines).max(*skip_lines),
+            _ => self.line_start,
+        });
         receipt.settle();
+        if answer == Take::Enough && matches!(self.source, Source::Plain(_)) {
+            self.read_offset = self.line_start;
+            return answer;
+        }
         self.keep_unfinished(&bytes[start..]);
+        answer
     }
 
     /// Keeps the start of a line; beyond the limit the start is all that is kept until its newline comes.
@@ -223,14 +370,21 @@ fn trimmed(line: &[u8], limit: usize) -> &[u8] {
     &line[..end]
 }
 
-fn identity(metadata: &fs::Metadata) -> Identity {
-    Identity { device: metadata.dev(), inode: metadata.ino() }
+/// Opens a regular file for reading; devices, pipes and sockets are refused.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    // A pipe without writer would block the open itself.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    File::open(path)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::io::Write;
+    use std::path::PathBuf;
 
     struct Scene {
         _folder: tempfile::TempDir,
@@ -251,16 +405,25 @@ mod tests {
         }
 
         fn open(&self, offset: u64) -> TailedFile {
-            TailedFile::open(&self.path, offset, 100, self.now).unwrap()
+            TailedFile::plain(File::open(&self.path).unwrap(), offset, 100, self.now).unwrap()
         }
+    }
+
+    /// One turn that takes at most `max` lines.
+    #[track_caller]
+    fn check_max(file: &mut TailedFile, now: Instant, max: usize, want: &[&str], want_turn: Turn) {
+        let mut lines = Vec::new();
+        let mut take = |line: RawLine<'_>, _: &Receipt| {
+            lines.push(String::from_utf8_lossy(line.bytes).into_owned());
+            if lines.len() < max { Take::More } else { Take::Enough }
+        };
+        let turn = file.turn(&mut Vec::new(), now, &mut take).unwrap();
+        assert_eq!((lines.iter().map(String::as_str).collect::<Vec<_>>(), turn), (want.to_vec(), want_turn));
     }
 
     #[track_caller]
     fn check(file: &mut TailedFile, now: Instant, want: &[&str], want_turn: Turn) {
-        let mut lines = Vec::new();
-        let turn =
-            file.turn(&mut Vec::new(), now, |line, _| lines.push(String::from_utf8_lossy(line).into_owned())).unwrap();
-        assert_eq!((lines.iter().map(String::as_str).collect::<Vec<_>>(), turn), (want.to_vec(), want_turn));
+        check_max(file, now, usize::MAX, want, want_turn);
     }
 
     #[test]
@@ -279,33 +442,45 @@ mod tests {
     }
 
     #[test]
-    fn finishes_a_rotated_file_before_it_lets_go() {
+    fn reads_again_what_was_not_taken() {
         let scene = Scene::new();
-        scene.append("old\n");
+        scene.append("one\ntwo\nthree\n");
         let mut file = scene.open(0);
-        check(&mut file, scene.now, &["old"], Turn::Read);
-        fs::rename(&scene.path, scene.path.with_extension("1")).unwrap();
-        fs::OpenOptions::new()
-            .append(true)
-            .open(scene.path.with_extension("1"))
-            .unwrap()
-            .write_all(b"late\nrest")
-            .unwrap();
-        scene.append("new\n");
-        check(&mut file, scene.now, &["late"], Turn::Read);
-        check(&mut file, scene.now, &[], Turn::Idle);
-        check(&mut file, scene.now + ROTATED_QUIET, &["rest"], Turn::Finished);
+        check_max(&mut file, scene.now, 2, &["one", "two"], Turn::Paused);
+        assert_eq!(file.progress.acknowledged(), 8);
+        check(&mut file, scene.now, &["three"], Turn::Read);
+        assert_eq!(file.progress.acknowledged(), 14);
     }
 
     #[test]
-    fn starts_over_after_a_cut_in_place() {
+    fn gives_out_a_last_line_without_end() {
+        let scene = Scene::new();
+        scene.append("late\nrest");
+        let mut file = scene.open(0);
+        check(&mut file, scene.now, &["late"], Turn::Read);
+        let mut lines = Vec::new();
+        file.finish(&mut |line, _| {
+            lines.push((line.bytes.to_vec(), line.start));
+            Take::More
+        });
+        assert_eq!(lines, [(b"rest".to_vec(), 5)]);
+        assert_eq!(file.progress.acknowledged(), 9);
+    }
+
+    #[test]
+    fn notices_a_cut_in_place() {
         let scene = Scene::new();
         scene.append("a long first line\n");
         let mut file = scene.open(0);
         check(&mut file, scene.now, &["a long first line"], Turn::Read);
         fs::write(&scene.path, "cut\n").unwrap();
+        check(&mut file, scene.now, &[], Turn::Truncated);
+        file.start_over().unwrap();
         check(&mut file, scene.now, &["cut"], Turn::Read);
-        assert_eq!(file.progress.acknowledged(), 4);
+        check(&mut file, scene.now, &[], Turn::Idle);
+        // Cut and grown beyond where we were.
+        fs::write(&scene.path, "other and longer\n").unwrap();
+        check(&mut file, scene.now, &[], Turn::Truncated);
     }
 
     #[test]
@@ -320,19 +495,34 @@ mod tests {
         check(&mut file, scene.now, &[&"y".repeat(100), "after"], Turn::Read);
     }
 
+    fn gzip(path: &Path, text: &str) {
+        let mut encoder = flate2::write::GzEncoder::new(File::create(path).unwrap(), flate2::Compression::fast());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap();
+    }
+
     #[test]
     fn reads_an_archive_once_and_goes_on_behind_its_lines() {
         let scene = Scene::new();
-        let mut encoder =
-            flate2::write::GzEncoder::new(File::create(&scene.path).unwrap(), flate2::Compression::fast());
-        encoder.write_all(b"one\ntwo\nthree").unwrap();
-        encoder.finish().unwrap();
-        let mut file = TailedFile::open_archive(&scene.path, 0, 100, scene.now).unwrap();
+        gzip(&scene.path, "one\ntwo\nthree");
+        let open = |lines| {
+            TailedFile::archive(File::open(&scene.path).unwrap(), Compression::Gzip, lines, 100, scene.now).unwrap()
+        };
+        let mut file = open(0);
         check(&mut file, scene.now, &["one", "two"], Turn::Read);
-        check(&mut file, scene.now, &["three"], Turn::Finished);
+        check(&mut file, scene.now, &[], Turn::Idle);
+        file.finish(&mut |_, _| Take::More);
         assert_eq!(file.progress.acknowledged(), 3);
-        let mut again = TailedFile::open_archive(&scene.path, 2, 100, scene.now).unwrap();
-        check(&mut again, scene.now, &[], Turn::Read);
-        check(&mut again, scene.now, &["three"], Turn::Finished);
+        check(&mut open(2), scene.now, &[], Turn::Read);
+    }
+
+    #[test]
+    fn goes_on_inside_a_compressed_rotation() {
+        let scene = Scene::new();
+        gzip(&scene.path, "one\ntwo\nthree\n");
+        let mut file = TailedFile::compressed(File::open(&scene.path).unwrap(), 4, 100, scene.now).unwrap();
+        assert!(file.identity().fingerprint.fits(b"one\ntwo\nthree\n"));
+        check(&mut file, scene.now, &["two", "three"], Turn::Read);
+        assert_eq!(file.progress.acknowledged(), 14);
     }
 }

@@ -14,13 +14,13 @@ pub struct FolderWatch {
     inotify: Option<Inotify>,
     watched: HashSet<PathBuf>,
     touched: bool,
-    warned: bool,
+    failures: u64,
 }
 
 impl FolderWatch {
     /// Without folders yet.
     pub fn new() -> Self {
-        let mut watch = Self { inotify: None, watched: HashSet::new(), touched: false, warned: false };
+        let mut watch = Self { inotify: None, watched: HashSet::new(), touched: false, failures: 0 };
         match Inotify::init() {
             Ok(inotify) => watch.inotify = Some(inotify),
             Err(err) => watch.warn(&err, Path::new("/")),
@@ -29,7 +29,7 @@ impl FolderWatch {
     }
 
     /// Watches those of `folders` that are not watched yet.
-    pub fn add_all(&mut self, folders: &[PathBuf]) {
+    pub fn add_all<'f>(&mut self, folders: impl Iterator<Item = &'f Path>) {
         let mask =
             WatchMask::CREATE | WatchMask::MOVED_TO | WatchMask::MOVED_FROM | WatchMask::DELETE | WatchMask::ONLYDIR;
         for folder in folders {
@@ -38,10 +38,15 @@ impl FolderWatch {
                 continue;
             }
             match inotify.watches().add(folder, mask) {
-                Ok(_) => drop(self.watched.insert(folder.clone())),
+                Ok(_) => drop(self.watched.insert(folder.to_owned())),
                 Err(err) => self.warn(&err, folder),
             }
         }
+    }
+
+    /// Watches that could not be had.
+    pub fn failures(&self) -> u64 {
+        self.failures
     }
 
     /// Makes the next [`Self::changed`] true.
@@ -68,7 +73,8 @@ impl FolderWatch {
     }
 
     fn warn(&mut self, err: &std::io::Error, folder: &Path) {
-        if !std::mem::replace(&mut self.warned, true) {
+        self.failures += 1;
+        if self.failures == 1 {
             warn!(error = %err, folder = %folder.display(), "folders cannot be watched, new files are found by looking for them: raise fs.inotify.max_user_watches or max_user_instances");
         }
     }
@@ -82,7 +88,7 @@ mod tests {
     fn tells_of_new_names() {
         let folder = tempfile::tempdir().unwrap();
         let mut watch = FolderWatch::new();
-        watch.add_all(&[folder.path().to_owned(), folder.path().join("missing")]);
+        watch.add_all([folder.path(), &folder.path().join("missing")].into_iter());
         assert!(!watch.changed());
         std::fs::write(folder.path().join("a.log"), "").unwrap();
         assert!(watch.changed());

@@ -27,8 +27,11 @@ use super::texts::{self, EntryRefusal, Grouped, Wrapped};
 use crate::model::{Batch, BatchStream, Rows};
 use crate::storage::Store;
 
-/// Memory of an entry in [`Rows`] beside its line, and of its candidate here.
-const ENTRY_BYTES: usize = 64;
+/// Memory of an entry in [`Rows`] beside its line.
+const ENTRY_BYTES: usize = 32;
+
+/// Memory of a pair of metadata beside its text, if no other entry has the same.
+const PAIR_BYTES: usize = 96;
 
 /// Who pushes, and what holds for it.
 pub struct Request<'a> {
@@ -63,6 +66,8 @@ struct Candidate {
     timestamp_ns: i64,
     /// Line and metadata, as rates count them.
     bytes: u64,
+    /// Pairs of metadata.
+    pair_count: usize,
 }
 
 /// A stream of the request with accepted entries.
@@ -70,8 +75,6 @@ struct Group {
     stream: Arc<KnownStream>,
     /// Of the candidates.
     candidates: Range<usize>,
-    /// Entries that came for it, refused ones included.
-    total: usize,
 }
 
 /// Applies the limits of `request` to `decoded`.
@@ -83,6 +86,8 @@ pub fn build(request: &Request<'_>, store: &Store, mut decoded: Decoded) -> Resu
     let (candidates, mut groups, refusals) = validate(request, store, &decoded);
     let limits = &request.profile.rules.limits;
 
+    let memory = |candidate: &Candidate| candidate.bytes as usize + candidate.pair_count * PAIR_BYTES + ENTRY_BYTES;
+    decoded.reserve(candidates.iter().map(memory).sum())?;
     let bytes: u64 = candidates.iter().map(|candidate| candidate.bytes).sum();
     if !candidates.is_empty() && !request.tenant.take(bytes, limits, request.now_ns) {
         request.discarded(Reason::RateLimited, candidates.len(), bytes);
@@ -91,9 +96,6 @@ pub fn build(request: &Request<'_>, store: &Store, mut decoded: Decoded) -> Resu
         return Err(PushError::new(429, text));
     }
 
-    let line_bytes = |candidate: &Candidate| decoded.entries[candidate.entry].line.len() + ENTRY_BYTES;
-    let batch_bytes = candidates.iter().map(line_bytes).sum();
-    decoded.reserve(batch_bytes)?;
     gather(&mut groups);
     let mut writer = Writer {
         request,
@@ -103,7 +105,8 @@ pub fn build(request: &Request<'_>, store: &Store, mut decoded: Decoded) -> Resu
         metadata: MetadataBuilder::default(),
         cut: Vec::new(),
     };
-    writer.batch.rows.bytes.reserve(batch_bytes - candidates.len() * ENTRY_BYTES);
+    let line_bytes = |candidate: &Candidate| decoded.entries[candidate.entry].line.len();
+    writer.batch.rows.bytes.reserve(candidates.iter().map(line_bytes).sum());
     let mut refused = None;
     for group in &groups {
         if let Err(error) = writer.admit(group, &candidates) {
@@ -169,7 +172,8 @@ fn validate(request: &Request<'_>, store: &Store, decoded: &Decoded) -> (Vec<Can
             line_bytes += entry.line.len() as u64;
             metadata_bytes += sizes.bytes as u64;
             let bytes = (entry.line.len() + sizes.counted_bytes) as u64;
-            candidates.push(Candidate { entry: idx, timestamp_ns: entry.timestamp_ns, bytes });
+            let pair_count = sizes.count;
+            candidates.push(Candidate { entry: idx, timestamp_ns: entry.timestamp_ns, bytes, pair_count });
         }
         lines += entries.len();
         let bytes = candidates[start..].iter().map(|candidate| candidate.bytes).sum();
@@ -197,7 +201,7 @@ fn validate(request: &Request<'_>, store: &Store, decoded: &Decoded) -> (Vec<Can
         validate_entries(request, &known, decoded, &mut candidates, start, &mut refusals.validation);
         if candidates.len() > start {
             let candidates = start..candidates.len();
-            groups.push(Group { stream: known, candidates, total: entries.len() });
+            groups.push(Group { stream: known, candidates });
         }
     }
     request.tenant.metrics.received(request.format, lines, line_bytes, metadata_bytes);
@@ -237,7 +241,8 @@ fn validate_entries(
             }
             previous = Some((entry.timestamp_ns, timestamp_ns, line));
         }
-        candidates[kept] = Candidate { entry: candidates[at].entry, timestamp_ns, bytes: candidates[at].bytes };
+        candidates.swap(kept, at);
+        candidates[kept].timestamp_ns = timestamp_ns;
         kept += 1;
     }
     candidates.truncate(kept);
@@ -364,7 +369,7 @@ impl Writer<'_> {
         if refused.count == 0 {
             return Ok(());
         }
-        let text = refused.into_text(request.tenant.id.as_str(), group.total, &stream.labels.to_string());
+        let text = refused.into_text(request.tenant.id.as_str(), own.len(), &stream.labels.to_string());
         Err(PushError::new(if is_rate_limited { 429 } else { 400 }, text))
     }
 

@@ -21,8 +21,11 @@ use super::texts;
 use crate::model::TenantId;
 use crate::storage::{self, Store};
 
-/// Memory that all pushes in flight hold together, unless told otherwise.
-const IN_FLIGHT_BYTES_MAX: usize = 256 << 20;
+/// Memory that all pushes in flight may hold together, at least.
+const IN_FLIGHT_BYTES_MIN: usize = 256 << 20;
+
+/// What the largest body needs: itself, its batch, and what leads from one to the other.
+const IN_FLIGHT_PER_BODY: usize = 3;
 
 /// Bodies up to this size are decoded where they are read; larger ones on a thread that may block.
 const INLINE_BYTES_MAX: usize = 64 << 10;
@@ -113,10 +116,11 @@ impl IngestOptions {
     /// What the configuration says.
     pub fn new(config: &EngineConfig) -> Self {
         let read_timeout = config.server.http_server_read_timeout.get();
+        let body_bytes_max = config.distributor.max_recv_msg_size.as_usize();
         Self {
-            body_bytes_max: config.distributor.max_recv_msg_size.as_usize(),
+            body_bytes_max,
             unpacked_bytes_max: config.distributor.max_decompressed_size.as_usize().min(BODY_BYTES_MAX),
-            in_flight_bytes_max: IN_FLIGHT_BYTES_MAX,
+            in_flight_bytes_max: body_bytes_max.saturating_mul(IN_FLIGHT_PER_BODY).max(IN_FLIGHT_BYTES_MIN),
             patience: Duration::from_secs(5),
             read_timeout: if read_timeout.is_zero() { Duration::MAX } else { read_timeout },
             window_ns: config.ingester.max_chunk_age.as_nanos() / 2,

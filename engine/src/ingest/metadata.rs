@@ -16,8 +16,11 @@ pub const LEVEL_NAME: &str = "detected_level";
 /// Sets remembered by the bytes they were made of. Beyond, all are forgotten: such requests hardly repeat any.
 const KNOWN_SETS_MAX: usize = 4096;
 
-/// Names remembered by what was sent; likewise.
-const KNOWN_NAMES_MAX: usize = 4096;
+/// Names and values remembered by what was sent; likewise.
+const KNOWN_TEXTS_MAX: usize = 4096;
+
+/// Longest value that is worth remembering: longer ones hardly come twice.
+const KNOWN_VALUE_BYTES_MAX: usize = 64;
 
 /// Appends the normal form of a metadata name or OTLP attribute: what is not `[A-Za-z0-9_]` becomes `_`, runs of `_`
 /// become one, a leading digit gets `key_` before it. `__x__` keeps its outer pairs.
@@ -93,7 +96,8 @@ pub struct MetadataBuilder {
     level_values: [Arc<str>; Level::ALL.len()],
     /// Ids of the sets that hold just a known level.
     level_ids: [Option<u32>; Level::ALL.len()],
-    names: HashMap<Box<[u8]>, Arc<str>>,
+    names: KnownTexts,
+    values: KnownTexts,
     known: HashMap<Box<[u8]>, u32>,
     /// Scratch.
     key: Vec<u8>,
@@ -107,12 +111,31 @@ impl Default for MetadataBuilder {
             level_name: LEVEL_NAME.into(),
             level_values: Level::ALL.map(|level| level.as_str().into()),
             level_ids: [None; Level::ALL.len()],
-            names: HashMap::new(),
+            names: KnownTexts::default(),
+            values: KnownTexts::default(),
             known: HashMap::new(),
             key: Vec::new(),
             name: Vec::new(),
             set: MetadataSet::new(),
         }
+    }
+}
+
+/// Texts by what they were made of, so that entries share them.
+#[derive(Debug, Default)]
+struct KnownTexts(HashMap<Box<[u8]>, Arc<str>>);
+
+impl KnownTexts {
+    fn get(&mut self, bytes: &[u8], make: impl FnOnce(&[u8]) -> Arc<str>) -> Arc<str> {
+        if let Some(known) = self.0.get(bytes) {
+            return known.clone();
+        }
+        let text = make(bytes);
+        if self.0.len() >= KNOWN_TEXTS_MAX {
+            self.0.clear();
+        }
+        self.0.insert(bytes.into(), text.clone());
+        text
     }
 }
 
@@ -204,27 +227,26 @@ impl MetadataBuilder {
             if !is_name(name) || value.is_empty() {
                 continue;
             }
-            let name = self.name_of(name);
+            let (name, value) = (self.name_of(name), self.value_of(value));
             match self.set.binary_search_by(|(known, _)| known.cmp(&name)) {
-                Ok(at) => self.set[at].1 = text_of(value),
-                Err(at) => self.set.insert(at, (name, text_of(value))),
+                Ok(at) => self.set[at].1 = value,
+                Err(at) => self.set.insert(at, (name, value)),
             }
         }
     }
 
     fn name_of(&mut self, name: &[u8]) -> Arc<str> {
-        if let Some(known) = self.names.get(name) {
-            return known.clone();
-        }
-        self.name.clear();
-        normalize_name(name, &mut self.name);
-        // Normal names are ASCII.
-        let normal: Arc<str> = String::from_utf8_lossy(&self.name).into();
-        if self.names.len() >= KNOWN_NAMES_MAX {
-            self.names.clear();
-        }
-        self.names.insert(name.into(), normal.clone());
-        normal
+        let scratch = &mut self.name;
+        self.names.get(name, |name| {
+            scratch.clear();
+            normalize_name(name, scratch);
+            // Normal names are ASCII.
+            String::from_utf8_lossy(scratch).into()
+        })
+    }
+
+    fn value_of(&mut self, value: &[u8]) -> Arc<str> {
+        if value.len() > KNOWN_VALUE_BYTES_MAX { text_of(value) } else { self.values.get(value, text_of) }
     }
 
     /// The level of an entry that has metadata: its own, the stream's, of the known names, the severity number, the

@@ -1,73 +1,79 @@
-//! What the limits say about keeping data, in storage's terms.
+//! What the configuration says about what is kept, in storage's terms.
 
 use std::time::Duration;
 
-use logstack_config::engine::StorageConfig;
-use logstack_config::{ByteSize, Limits, PromDuration, TenantLimits};
+use logstack_config::{DeletionMode, EngineConfig, Limits, PromDuration, TenantLimits};
 use logstack_logql::matcher::CompiledMatcher;
-use tracing::warn;
+use logstack_logql::parse_selector;
+use tracing::error;
 
 use crate::model::TenantId;
 use crate::storage::retention::{Retention, SizeLimits, StreamRetention, TenantRetention};
 
-/// How long the rows of each tenant are kept, and how much there may be of all.
-pub fn retention(limits: &TenantLimits, config: &StorageConfig) -> Retention {
+/// The rules of all tenants, and the size of all data.
+pub fn retention(config: &EngineConfig, limits: &TenantLimits) -> Retention {
+    let (storage, settings) = (&config.logstack.storage, limits.settings());
+    let share = settings.max_disk_share.unwrap_or(storage.max_disk_share);
+    let bytes = settings.max_disk_size.unwrap_or(storage.max_disk_size).bytes();
     Retention {
         default: of_tenant(limits.default_limits()),
-        tenants: limits.overridden().map(|(tenant, limits)| (TenantId::new(tenant), of_tenant(limits))).collect(),
-        size: SizeLimits {
-            bytes_max: Some(config.max_disk_size).filter(|size| !size.is_zero()).map(ByteSize::bytes),
-            volume_share_max: Some(config.max_disk_share).filter(|&share| share > 0.0 && share < 1.0),
-        },
+        tenants: limits.overridden().map(|(tenant, own)| (TenantId::new(tenant), of_tenant(own))).collect(),
+        size: SizeLimits { bytes_max: (bytes > 0).then_some(bytes), volume_share_max: (share > 0.0).then_some(share) },
+        delete_after: config.compactor.delete_request_cancel_period.get(),
     }
 }
 
 fn of_tenant(limits: &Limits) -> TenantRetention {
-    let streams = limits.retention_stream.iter().filter_map(|rule| match matchers(&rule.selector) {
-        Ok(matchers) => {
-            Some(StreamRetention { matchers, priority: i64::from(rule.priority), period: period(rule.period) })
-        }
-        Err(reason) => {
-            // The configuration was checked when it was read; keeping too much is the safe side.
-            warn!(selector = %rule.selector, error = %reason, "retention rule ignored");
-            None
-        }
-    });
-    TenantRetention { period: period(limits.retention_period), streams: streams.collect() }
+    TenantRetention {
+        period: period(limits.retention_period),
+        streams: limits.retention_stream.iter().filter_map(of_streams).collect(),
+        removes_deleted: limits.deletion_mode == DeletionMode::FilterAndDelete,
+    }
+}
+
+/// Selectors were checked when the configuration was read; one that does not compile keeps everything.
+fn of_streams(rule: &logstack_config::StreamRetention) -> Option<StreamRetention> {
+    let matchers = parse_selector(&rule.selector)
+        .map_err(|err| err.to_string())
+        .and_then(|matchers| {
+            matchers.iter().map(CompiledMatcher::new).collect::<Result<Vec<_>, _>>().map_err(|err| err.to_string())
+        })
+        .inspect_err(|err| error!(selector = rule.selector, error = err, "a retention rule is ignored"))
+        .ok()?;
+    Some(StreamRetention { matchers, priority: rule.priority.into(), period: period(rule.period) })
 }
 
 /// 0 is for ever.
-fn period(period: PromDuration) -> Option<Duration> {
-    (!period.is_zero()).then(|| period.get())
-}
-
-fn matchers(selector: &str) -> Result<Vec<CompiledMatcher>, String> {
-    let selector = logstack_logql::parse_selector(selector).map_err(|error| error.to_string())?;
-    selector.iter().map(CompiledMatcher::new).collect::<Result<_, _>>().map_err(|error| error.to_string())
+fn period(configured: PromDuration) -> Option<Duration> {
+    (!configured.is_zero()).then(|| configured.get())
 }
 
 #[cfg(test)]
 mod tests {
-    use logstack_config::EngineConfig;
-
     use super::*;
+    use logstack_config::load;
 
     #[test]
-    fn limits_become_retention() {
-        let engine = "compactor: {retention_enabled: true, delete_request_store: filesystem}\n\
-                      limits_config: {retention_period: 30d}\n\
-                      logstack: {storage: {max_disk_size: 1GB, max_disk_share: 0}}";
-        let (config, _) = logstack_config::load::<EngineConfig>(engine, "engine.yaml").unwrap();
-        let overrides = "overrides: {a: {retention_period: 0s, retention_stream: [{selector: '{app=\"x\"}', \
-                         priority: 2, period: 24h}]}}";
-        let (limits, _) = TenantLimits::load(&config, overrides, "runtime.yaml").unwrap();
-        let retention = retention(&limits, &config.logstack.storage);
-        let day = Duration::from_secs(86_400);
-        assert_eq!(retention.default.period, Some(30 * day));
-        let own = &retention.tenants[&TenantId::new("a")];
-        assert_eq!((own.period, own.streams.len()), (None, 1));
-        assert_eq!((own.streams[0].period, own.streams[0].priority), (Some(day), 2));
-        assert_eq!(own.streams[0].matchers[0].name(), "app");
-        assert_eq!(retention.size, SizeLimits { bytes_max: Some(1 << 30), volume_share_max: None });
+    fn says_what_the_configuration_says() {
+        let text = "compactor: {retention_enabled: true, delete_request_cancel_period: 2h}\n\
+                    limits_config:\n  retention_period: 30d\n  retention_stream:\n  \
+                    - {selector: '{app=\"x\"}', priority: 3, period: 7d}\n";
+        let (config, _) = load::<EngineConfig>(text, "engine.yaml").unwrap();
+        let overrides = "overrides: {a: {retention_period: 60d, deletion_mode: filter-only}}\n\
+                         logstack: {max_disk_size: 10GB, max_disk_share: 0}\n";
+        let (limits, _) = TenantLimits::load(&config, overrides, "overrides.yaml").unwrap();
+        let retention = retention(&config, &limits);
+        let days = |n: u64| Some(Duration::from_secs(n * 86_400));
+        assert_eq!((retention.default.period, retention.default.removes_deleted), (days(30), true));
+        let rule = &retention.default.streams[0];
+        assert_eq!((rule.priority, rule.period, rule.matchers.len()), (3, days(7), 1));
+        let own = retention.of(&TenantId::new("a"));
+        assert_eq!((own.period, own.removes_deleted), (days(60), false));
+        assert_eq!(retention.size, SizeLimits { bytes_max: Some(10 << 30), volume_share_max: None });
+        assert_eq!(retention.delete_after, Duration::from_secs(7200));
+
+        let config = EngineConfig::default();
+        let retention = super::retention(&config, &TenantLimits::new(&config));
+        assert_eq!((retention.default.period, retention.size.volume_share_max), (None, Some(0.9)));
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
+use super::deletes::apply_deletes;
 use super::error::Error;
 use super::merge::merge_once;
 use super::retention::{apply_retention, enforce_size};
@@ -21,7 +22,7 @@ pub fn run(shared: &Shared) {
     while wait(shared) {
         let result = if Instant::now() >= next_retention {
             next_retention = Instant::now() + RETENTION_EVERY;
-            apply_retention(shared)
+            apply_retention(shared).and_then(|()| apply_deletes(shared))
         } else {
             enforce_size(shared, &shared.retention.load().size)
         };

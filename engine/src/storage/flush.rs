@@ -165,6 +165,7 @@ pub fn flush(shared: &Shared, sealed: &Sealed, done: &mut Option<Vec<Written>>) 
         None => write_parts(shared, sealed)?,
     };
     let written = &*done.insert(written);
+    let _pin = shared.registry.pin();
     let parts = shared.open_parts(written)?;
     let edit = Edit {
         added: written.iter().map(|part| (part.id, part.footer.day)).collect(),

@@ -15,6 +15,7 @@ use std::time::Instant;
 use tracing::{error, info, warn};
 
 use super::codec::{Level, RowSet, Wanted};
+use super::deletes::due;
 use super::error::{Error, Result};
 use super::manifest::Edit;
 use super::part::{Caches, Day, NewPart, Part, PartId, PartWriter, Written};
@@ -236,7 +237,10 @@ fn write(
     let new = NewPart { id: shared.take_part_id(), day, level, generations, created_ns: now_ns };
     // Queries' cache is not for rows that are read once: only what is open at one time is kept.
     let caches = Caches::new(32 << 20);
+    // Held, so that they are read once. A part whose records are damaged has no readable block and needs none.
+    let _details: Vec<_> = inputs.iter().map(|part| part.detail(&caches).ok()).collect();
     let mut writer = PartWriter::create(&*shared.disk, &shared.layout.days, new)?;
+    let deletions = due(shared, retention);
     let mut lost_rows = 0;
     let mut copy = || -> Result<()> {
         for (stream, places) in streams_by_key(inputs).into_values() {
@@ -260,7 +264,9 @@ fn write(
             }
             writer.start_stream(&stream)?;
             let request = ScanRequest { range, ..ScanRequest::default() };
-            let mut scan = ScanUnit::whole(&stream, pieces).open(&request, Direction::Forward)?;
+            let mut unit = ScanUnit::whole(&stream, pieces);
+            unit.hide(&deletions);
+            let mut scan = unit.open(&request, Direction::Forward)?;
             let mut rows = Rows::default();
             while scan.next(&mut rows)? {
                 writer.append(&rows)?;
@@ -340,6 +346,7 @@ pub fn replace_parts(shared: &Shared, inputs: &[Arc<Part>], level: Level) -> Res
     let started = Instant::now();
     let retention = shared.retention.load_full();
     let merged = write_merged(shared, inputs, level, &retention)?;
+    let _pin = shared.registry.pin();
     let added = shared.open_parts(merged.written.as_slice())?;
     let removed: Vec<PartId> = inputs.iter().map(|part| part.id).collect();
     let edit = Edit {

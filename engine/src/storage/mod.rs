@@ -10,6 +10,7 @@
 
 pub mod clock;
 pub mod codec;
+pub mod deletes;
 pub mod disk;
 pub mod error;
 pub mod memtable;
@@ -42,4 +43,4 @@ pub use error::Error;
 pub use options::{StorageOptions, SyncMode};
 pub use scan::{Direction, Scan, ScanUnit, UnitCounts};
 pub use snapshot::{ScanRequest, Snapshot};
-pub use store::{Environment, Store, StoreStats};
+pub use store::{DeleteError, Environment, Store, StoreStats};

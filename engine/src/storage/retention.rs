@@ -10,8 +10,10 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use logstack_logql::Labels;
 use logstack_logql::matcher::CompiledMatcher;
+use roaring::RoaringBitmap;
 use tracing::{info, warn};
 
+use super::deletes::DELETE_AFTER;
 use super::error::{Error, Result};
 use super::manifest::Edit;
 use super::merge::replace_parts;
@@ -20,7 +22,7 @@ use super::shared::Shared;
 use crate::model::TenantId;
 
 /// What is kept.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Retention {
     /// For tenants that have none of their own.
     pub default: TenantRetention,
@@ -28,15 +30,34 @@ pub struct Retention {
     pub tenants: HashMap<TenantId, TenantRetention>,
     /// For all together.
     pub size: SizeLimits,
+    /// How long after a delete request its entries are removed from disk. They are hidden at once.
+    pub delete_after: Duration,
+}
+
+impl Default for Retention {
+    /// Everything is kept for ever.
+    fn default() -> Self {
+        let (default, tenants, size) = Default::default();
+        Self { default, tenants, size, delete_after: DELETE_AFTER }
+    }
 }
 
 /// How long a tenant's rows are kept.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct TenantRetention {
     /// `None` is for ever.
     pub period: Option<Duration>,
     /// Exceptions by stream.
     pub streams: Vec<StreamRetention>,
+    /// Delete requests remove entries from disk, too.
+    pub removes_deleted: bool,
+}
+
+impl Default for TenantRetention {
+    /// Everything is kept, but for what is deleted on request.
+    fn default() -> Self {
+        Self { period: None, streams: Vec::new(), removes_deleted: true }
+    }
 }
 
 /// How long the rows of some streams are kept.
@@ -64,9 +85,14 @@ pub struct SizeLimits {
 const REWRITE_SHARE: f64 = 0.3;
 
 impl Retention {
+    /// The rules of a tenant.
+    pub fn of(&self, tenant: &TenantId) -> &TenantRetention {
+        self.tenants.get(tenant).unwrap_or(&self.default)
+    }
+
     /// Rows of the stream before this instant are gone.
     pub fn cutoff_ns(&self, tenant: &TenantId, labels: &Labels, now_ns: i64) -> i64 {
-        let rules = self.tenants.get(tenant).unwrap_or(&self.default);
+        let rules = self.of(tenant);
         let mut period = rules.period;
         let mut best: Option<&StreamRetention> = None;
         for rule in &rules.streams {
@@ -152,7 +178,24 @@ pub fn apply_retention(shared: &Shared) -> Result<()> {
         replace_parts(shared, std::slice::from_ref(&part), part.footer.level)?;
     }
     drop(view);
-    enforce_size(shared, &retention.size)
+    enforce_size(shared, &retention.size)?;
+    forget_streams(shared);
+    Ok(())
+}
+
+/// Forgets the streams whose last rows went.
+fn forget_streams(shared: &Shared) {
+    shared.registry.forget_unused(|tenant| {
+        let view = shared.view.load();
+        let mut used = RoaringBitmap::new();
+        for own in view.parts.iter().filter_map(|part| part.tenant(tenant)) {
+            used |= &own.streams;
+        }
+        for own in view.memtables.iter().filter_map(|memtable| memtable.tenant(tenant)) {
+            used.extend(own.streams().iter().map(|source| source.number));
+        }
+        used
+    });
 }
 
 /// Removes the oldest parts until limits hold.
@@ -216,6 +259,7 @@ mod tests {
                 rule(r#"pod="x""#, 2, hours(4)),
                 rule(r#"app="audit""#, 0, None),
             ],
+            ..TenantRetention::default()
         };
         let retention = Retention { tenants: HashMap::from([(TenantId::new("fake"), own)]), ..Retention::default() };
         let now_ns = 100 * 3_600_000_000_000;

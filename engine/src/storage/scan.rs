@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use self::run::{Run, Wanted};
 use super::codec::PartSearch;
+use super::deletes::{Deletion, StreamDeletions};
 use super::error::Result;
 use super::memtable::MemPiece;
 use super::part::{Caches, Part};
@@ -88,6 +89,8 @@ pub struct ScanUnit {
     pub bytes: u64,
     /// Earlier rows have expired.
     keep_from_ns: i64,
+    /// Some rows may be deleted.
+    deletions: Vec<Arc<Deletion>>,
     /// In arrival order.
     pieces: Vec<Piece>,
 }
@@ -134,15 +137,21 @@ impl ScanUnit {
         };
         let rows = pieces.iter().map(Piece::rows).sum();
         let bytes = pieces.iter().map(Piece::line_bytes).sum();
-        Self { stream: stream.clone(), time, rows, bytes, keep_from_ns, pieces }
+        Self { stream: stream.clone(), time, rows, bytes, keep_from_ns, deletions: Vec::new(), pieces }
+    }
+
+    /// Leaves out what `deletions` delete.
+    pub(super) fn hide(&mut self, deletions: &[Arc<Deletion>]) {
+        let touching = deletions.iter().filter(|deletion| deletion.touches(&self.stream, self.time));
+        self.deletions = touching.cloned().collect();
     }
 
     /// The exact figures, if they are known without opening anything: `range` covers the unit, there is no line filter
-    /// and no row can be a duplicate. `range` is that of the caller's window, no wider than the request's.
+    /// and no row can be a duplicate or deleted. `range` is that of the caller's window, no wider than the request's.
     pub fn counts(&self, range: TimeRange) -> Option<UnitCounts> {
         match &self.pieces[..] {
             [Piece::Block(BlockPiece { search: None, .. })]
-                if range.covers(&self.time) && self.keep_from_ns <= self.time.first_ns =>
+                if range.covers(&self.time) && self.keep_from_ns <= self.time.first_ns && self.deletions.is_empty() =>
             {
                 Some(UnitCounts { rows: self.rows, line_bytes: self.bytes })
             }
@@ -168,11 +177,13 @@ impl ScanUnit {
         let line_bytes = usize::try_from(self.bytes / self.rows.max(1)).unwrap_or(usize::MAX).max(1);
         Ok(Scan {
             request,
+            deletions: StreamDeletions::new(&self.stream, &self.deletions),
             direction,
             chunk_rows: (CHUNK_LINE_BYTES / line_bytes).clamp(16, CHUNK_ROWS_MAX),
             waiting,
             open: Vec::new(),
             window: Vec::new(),
+            span: (0, 0..0),
             scratch: Vec::new(),
         })
     }
@@ -184,6 +195,7 @@ type Pick = (i64, usize, u32);
 /// The rows of a unit, chunk by chunk.
 pub struct Scan {
     request: ScanRequest,
+    deletions: Option<StreamDeletions>,
     direction: Direction,
     chunk_rows: usize,
     /// Pieces not yet opened, with their place in arrival order; the next one is the last.
@@ -192,6 +204,8 @@ pub struct Scan {
     open: Vec<(usize, Run)>,
     /// Rows ready to be handed out, ascending by time; equal timestamps in arrival order.
     window: Vec<Pick>,
+    /// The same, if they all come from one run and are all different: its place, and positions.
+    span: (usize, std::ops::Range<usize>),
     /// Rows of each open run, on their way into a chunk.
     scratch: Vec<Rows>,
 }
@@ -204,17 +218,45 @@ impl Scan {
     /// # Errors
     /// When a piece cannot be read or is damaged.
     pub fn next(&mut self, rows: &mut Rows) -> Result<bool> {
+        let wanted = Wanted { lines: self.request.need_lines, metadata: self.request.need_metadata };
+        let Some(mut deletions) = self.deletions.take() else { return self.next_stored(wanted, rows) };
+        let mut stored = Rows::default();
         rows.clear();
-        while self.window.is_empty() {
+        let mut result = Ok(true);
+        while rows.is_empty() && matches!(result, Ok(true)) {
+            result = self.next_stored(Wanted::ALL, &mut stored);
+            deletions.copy_rest(&stored, wanted.lines, wanted.metadata, rows);
+        }
+        self.deletions = Some(deletions);
+        result
+    }
+
+    /// The next chunk, with what is deleted.
+    fn next_stored(&mut self, wanted: Wanted, rows: &mut Rows) -> Result<bool> {
+        rows.clear();
+        while self.window.is_empty() && self.span.1.is_empty() {
             if !self.fill_window()? {
                 return Ok(false);
             }
+        }
+        let (idx, span) = &mut self.span;
+        if span.start < span.end {
+            let len = self.chunk_rows.min(span.len());
+            let chunk = match self.direction {
+                Direction::Forward => span.start..span.start + len,
+                Direction::Backward => span.end - len..span.end,
+            };
+            match self.direction {
+                Direction::Forward => span.start = chunk.end,
+                Direction::Backward => span.end = chunk.start,
+            }
+            self.open[*idx].1.render(chunk, wanted, rows)?;
+            return Ok(true);
         }
         let chunk: Vec<Pick> = match self.direction {
             Direction::Forward => self.window.drain(..self.chunk_rows.min(self.window.len())).collect(),
             Direction::Backward => self.window.split_off(self.window.len().saturating_sub(self.chunk_rows)),
         };
-        let wanted = Wanted { lines: self.request.need_lines, metadata: self.request.need_metadata };
         self.render(&chunk, wanted, rows)?;
         Ok(true)
     }
@@ -249,13 +291,25 @@ impl Scan {
                 (Direction::Forward, Some(bound)) => TimeRange { first_ns: i64::MIN, last_ns: bound.first_ns - 1 },
                 (Direction::Backward, Some(bound)) => TimeRange { first_ns: bound.last_ns + 1, last_ns: i64::MAX },
             };
-            let mut sources = 0;
+            let mut taken = Vec::new();
             for (idx, (_, run)) in self.open.iter_mut().enumerate() {
-                let before = self.window.len();
-                run.take(window, |timestamp, position| self.window.push((timestamp, idx, position)));
-                sources += usize::from(self.window.len() > before);
+                let span = run.take(window);
+                if !span.is_empty() {
+                    taken.push((idx, span));
+                }
             }
-            if sources > 1 {
+            if let [(idx, span)] = &taken[..]
+                && self.open[*idx].1.is_unique(span.clone())
+            {
+                self.span = (*idx, span.clone());
+                return Ok(true);
+            }
+            for (idx, span) in &taken {
+                let timestamps = &self.open[*idx].1.timestamps()[span.clone()];
+                let picks = timestamps.iter().zip(span.clone());
+                self.window.extend(picks.map(|(&timestamp, position)| (timestamp, *idx, position as u32)));
+            }
+            if taken.len() > 1 {
                 self.window.sort_unstable();
             }
             self.drop_duplicates()?;
@@ -309,7 +363,7 @@ impl Scan {
         let mut positions = Vec::with_capacity(chunk.len());
         if chunk.iter().all(|pick| pick.1 == first.1) {
             positions.extend(chunk.iter().map(|pick| pick.2));
-            return self.open[first.1].1.render(&positions, wanted, rows);
+            return self.open[first.1].1.render(positions.iter().map(|&at| at as usize), wanted, rows);
         }
         // Each run renders its rows at once; then they are put in order.
         self.scratch.resize_with(self.open.len(), Rows::default);
@@ -320,7 +374,7 @@ impl Scan {
             let scratch = &mut self.scratch[idx];
             scratch.clear();
             if !positions.is_empty() {
-                run.render(&positions, wanted, scratch)?;
+                run.render(positions.iter().map(|&at| at as usize), wanted, scratch)?;
                 let ids = scratch.metadata.iter().map(|set| rows.metadata.intern(set.clone())).collect();
                 places[idx] = (0, ids);
             }

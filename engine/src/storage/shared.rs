@@ -9,6 +9,7 @@ use parking_lot::{Condvar, Mutex};
 use tracing::warn;
 
 use super::clock::Clock;
+use super::deletes::Deletes;
 use super::disk::Disk;
 use super::error::{Error, Result};
 use super::flush::Flushes;
@@ -33,6 +34,8 @@ pub struct Layout {
     pub quarantine: PathBuf,
     /// Which parts are live.
     pub manifest: PathBuf,
+    /// What is to be deleted.
+    pub deletes: PathBuf,
     /// Held by the process that uses the directory.
     pub lock: PathBuf,
 }
@@ -45,6 +48,7 @@ impl Layout {
             days: dir.join("days"),
             quarantine: dir.join("quarantine"),
             manifest: dir.join("manifest"),
+            deletes: dir.join("deletes"),
             lock: dir.join("lock"),
         }
     }
@@ -87,6 +91,8 @@ pub struct Shared {
     pub manifest: Mutex<Manifest>,
     /// What is kept.
     pub retention: ArcSwap<Retention>,
+    /// What is to be deleted.
+    pub deletes: Deletes,
     /// What queries share.
     pub caches: Arc<Caches>,
     /// Appends on their way.

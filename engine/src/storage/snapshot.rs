@@ -8,6 +8,7 @@ use logstack_logql::matcher::CompiledMatcher;
 use roaring::RoaringBitmap;
 
 use super::codec::{LineSearch, PartSearch, RowSet};
+use super::deletes::Deletion;
 use super::error::Result;
 use super::memtable::MemTenant;
 use super::part::{Caches, Part, PartStream, PartTenant};
@@ -49,8 +50,15 @@ pub struct Snapshot {
     /// By day, then by age.
     parts: Vec<Arc<Part>>,
     caches: Arc<Caches>,
-    retention: Arc<Retention>,
-    now_ns: i64,
+    hidden: Hidden,
+}
+
+/// What is stored and not to be seen.
+#[derive(Clone)]
+pub(super) struct Hidden {
+    pub retention: Arc<Retention>,
+    pub deletions: Vec<Arc<Deletion>>,
+    pub now_ns: i64,
 }
 
 /// The pieces of each selected stream, in arrival order.
@@ -62,12 +70,11 @@ impl Snapshot {
         streams: Option<Arc<TenantStreams>>,
         tenant: &TenantId,
         caches: &Arc<Caches>,
-        retention: Arc<Retention>,
-        now_ns: i64,
+        hidden: Hidden,
     ) -> Self {
         let memtables = view.memtables.iter().filter_map(|memtable| memtable.tenant(tenant)).collect();
         let parts = view.parts.iter().filter(|part| part.tenant(tenant).is_some()).cloned().collect();
-        Self { tenant: tenant.clone(), streams, memtables, parts, caches: caches.clone(), retention, now_ns }
+        Self { tenant: tenant.clone(), streams, memtables, parts, caches: caches.clone(), hidden }
     }
 
     /// The streams on which all `matchers` hold and that have a row in `range`, by labels.
@@ -135,7 +142,9 @@ impl Snapshot {
         let mut units = Vec::new();
         for (stream, pieces) in found.into_values() {
             let keep_from_ns = self.kept(&stream, request.range).first_ns;
+            let first_new = units.len();
             ScanUnit::group(&stream, keep_from_ns, pieces, &mut units);
+            units[first_new..].iter_mut().for_each(|unit| unit.hide(&self.hidden.deletions));
         }
         Ok(units)
     }
@@ -180,10 +189,10 @@ impl Snapshot {
 
     /// What of `range` the stream's retention leaves.
     fn kept(&self, stream: &Stream, range: TimeRange) -> TimeRange {
-        if range.first_ns >= self.retention.latest_cutoff_ns(self.now_ns) {
+        if range.first_ns >= self.hidden.retention.latest_cutoff_ns(self.hidden.now_ns) {
             return range;
         }
-        let cutoff_ns = self.retention.cutoff_ns(&stream.tenant, &stream.labels, self.now_ns);
+        let cutoff_ns = self.hidden.retention.cutoff_ns(&stream.tenant, &stream.labels, self.hidden.now_ns);
         TimeRange { first_ns: range.first_ns.max(cutoff_ns), ..range }
     }
 
@@ -200,7 +209,7 @@ impl Snapshot {
         let Some(tenant) = &self.streams else { return Ok(RoaringBitmap::new()) };
         let selected = tenant.read(|index| index.select(matchers));
         let mut present = RoaringBitmap::new();
-        let latest_cutoff_ns = self.retention.latest_cutoff_ns(self.now_ns);
+        let latest_cutoff_ns = self.hidden.retention.latest_cutoff_ns(self.hidden.now_ns);
         for (_, own) in self.parts_in(range) {
             if range.covers(&own.time) && latest_cutoff_ns <= own.time.first_ns {
                 present |= &selected & &own.streams;

@@ -14,6 +14,7 @@ use tracing::{error, info};
 
 use super::append::Writer;
 use super::clock::{Clock, SystemClock};
+use super::deletes::{DeleteRequest, Deletes, Deletion, apply_deletes};
 use super::disk::{Disk, RealDisk};
 use super::error::{Error, Result};
 use super::flush::{self, Sealed};
@@ -25,14 +26,14 @@ use super::quarantine::Quarantine;
 use super::recover::recover;
 use super::retention::{Retention, apply_retention};
 use super::shared::{Layout, Shared};
-use super::snapshot::Snapshot;
+use super::snapshot::{Hidden, Snapshot};
 use super::streams::Registry;
 use super::view::View;
 use super::wal::segment::SegmentWriter;
 use super::wal::writer::Queue;
 use super::wal::{record, replay};
 use super::{background, merge};
-use crate::model::{Batch, Stream, TenantId};
+use crate::model::{Batch, Stream, TenantId, TimeRange};
 
 /// What a store stands on. Tests bring their own.
 #[derive(Clone)]
@@ -91,6 +92,17 @@ pub struct StoreStats {
     pub expired_rows: u64,
 }
 
+/// Why a delete request was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum DeleteError {
+    /// The query is not a log query.
+    #[error("{0}")]
+    Query(String),
+    /// It cannot be stored.
+    #[error(transparent)]
+    Storage(#[from] Error),
+}
+
 /// The log store of one data directory. Dropping it stops it; [`Store::close`] also flushes.
 pub struct Store {
     shared: Arc<Shared>,
@@ -133,6 +145,7 @@ impl Store {
         })?;
         disk.sync_dir(dir).map_err(Error::io("sync", dir))?;
         let quarantine = Quarantine::new(disk.clone(), &layout.quarantine);
+        let deletes = Deletes::open(disk.clone(), &layout.deletes, &quarantine)?;
         let registry = Registry::default();
         let recovered = recover(&*disk, &layout, &quarantine, &registry)?;
         let lost_parts = recovered.lost_parts;
@@ -149,6 +162,7 @@ impl Store {
             view_change: Mutex::default(),
             manifest: Mutex::new(manifest),
             retention: ArcSwap::default(),
+            deletes,
             caches: Caches::new(cache_bytes_max),
             queue: Queue::default(),
             flushes: flush::Flushes::default(),
@@ -210,13 +224,54 @@ impl Store {
         let now_ns = shared.clock.now_ns();
         let view = shared.view.load();
         let streams = shared.registry.find_tenant(tenant);
-        Snapshot::new(&view, streams, tenant, &shared.caches, shared.retention.load_full(), now_ns)
+        let hidden = Hidden { retention: shared.retention.load_full(), deletions: shared.deletes.pending(), now_ns };
+        Snapshot::new(&view, streams, tenant, &shared.caches, hidden)
     }
 
     /// Sets what is kept. Queries honour it from the next snapshot on; files follow in the background.
     pub fn set_retention(&self, retention: Retention) {
         self.shared.retention.store(Arc::new(retention));
         self.shared.want_merge();
+    }
+
+    /// Deletes what `query` returns, a selector with or without a pipeline, in `range`. The entries are hidden from the
+    /// next snapshot on; files follow after [`Retention::delete_after`], until when the request can be taken back.
+    /// Blocking.
+    ///
+    /// # Errors
+    /// What is wrong with the query; or the request cannot be stored.
+    pub fn delete(&self, tenant: &TenantId, query: &str, range: TimeRange) -> Result<DeleteRequest, DeleteError> {
+        let created_ns = self.shared.clock.now_ns();
+        let mut nonce = xxhash_rust::xxh3::xxh3_64(format!("{tenant}\0{query}\0{range:?}\0{created_ns}").as_bytes());
+        let known = self.delete_requests(tenant);
+        while known.iter().any(|other| other.id == format!("{:08x}", nonce as u32)) {
+            nonce = nonce.wrapping_add(1);
+        }
+        let request = DeleteRequest {
+            id: format!("{:08x}", nonce as u32),
+            tenant: tenant.as_str().to_owned(),
+            query: query.to_owned(),
+            first_ns: range.first_ns,
+            last_ns: range.last_ns,
+            created_ns,
+            is_processed: false,
+        };
+        let deletion = Deletion::compile(request.clone()).map_err(DeleteError::Query)?;
+        self.shared.deletes.add(deletion)?;
+        Ok(request)
+    }
+
+    /// What was asked to be deleted, oldest first, processed requests included.
+    pub fn delete_requests(&self, tenant: &TenantId) -> Vec<DeleteRequest> {
+        self.shared.deletes.list(tenant)
+    }
+
+    /// Takes a request back; false if there is none with this id. Entries that are removed stay so. Blocking.
+    ///
+    /// # Errors
+    /// When the change cannot be stored.
+    pub fn cancel_delete(&self, tenant: &TenantId, id: &str) -> Result<bool> {
+        self.shared.deletes.remove(tenant, id)
     }
 
     /// Tenants that ever had a row, sorted.
@@ -282,7 +337,8 @@ impl Store {
     /// # Errors
     /// When a change cannot be made now.
     pub fn apply_retention(&self) -> Result<()> {
-        apply_retention(&self.shared)
+        apply_retention(&self.shared)?;
+        apply_deletes(&self.shared)
     }
 
     /// Stops: appends that wait are finished, later ones are refused, memory goes to parts. Blocking. Snapshots stay

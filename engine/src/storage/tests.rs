@@ -353,7 +353,7 @@ fn retention_hides_rows_at_once_and_removes_them_later() {
     }
     let hour = Duration::from_secs(3600);
     let keep = |period| Retention {
-        default: TenantRetention { period: Some(period), streams: Vec::new() },
+        default: TenantRetention { period: Some(period), ..TenantRetention::default() },
         ..Retention::default()
     };
     clock.0.store(2 * DAY_NS + 3_600_000_000_000, Ordering::Relaxed);
@@ -375,6 +375,12 @@ fn retention_hides_rows_at_once_and_removes_them_later() {
     check("removed");
     assert_eq!((store.stats().parts, disk.list(Path::new("/data/days/1970-01-01")).unwrap().len()), (1, 0));
     assert!(store.stats().expired_rows > 0);
+    assert_eq!(store.stats().streams, 2);
+    clock.0.store(9 * DAY_NS, Ordering::Relaxed);
+    store.apply_retention().unwrap();
+    assert_eq!((store.stats().parts, store.stats().streams), (0, 0), "streams without rows are forgotten");
+    append(&store, &specs[0]).unwrap();
+    assert_eq!(store.stats().streams, 1, "and come back with their next row");
 }
 
 #[test]
@@ -491,4 +497,124 @@ fn a_full_disk_refuses_and_recovers() {
     drop(store);
     check_answers(&open(&disk), &acknowledged, TimeRange::ALL);
     assert_eq!(disk.list(Path::new("/data/quarantine")).unwrap(), []);
+}
+
+#[test]
+fn works_on_a_real_disk_that_it_has_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let specs = workload();
+    for sync in [SyncMode::Always, SyncMode::Interval(Duration::from_millis(1))] {
+        let store = Store::open(dir.path(), StorageOptions { sync, ..eager() }).unwrap();
+        assert!(matches!(Store::open(dir.path(), options()), Err(Error::Locked { .. })));
+        for spec in &specs {
+            append(&store, spec).unwrap();
+        }
+        store.flush().unwrap();
+        store.merge().unwrap();
+        check_answers(&store, &specs, TimeRange::ALL);
+        for spec in &specs {
+            append(&store, spec).unwrap();
+        }
+        check_answers(&store, &specs, TimeRange::ALL);
+        assert!(matches!(store.close(), Ok(())));
+        assert!(matches!(append(&store, &specs[0]), Err(Error::Closed)));
+    }
+}
+
+#[test]
+fn a_snapshot_outlives_flushes_and_merges() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), eager()).unwrap();
+    let specs = workload();
+    append(&store, &specs[0]).unwrap();
+    store.flush().unwrap();
+    append(&store, &specs[1]).unwrap();
+    let request = ScanRequest::default();
+    let units = store.snapshot(&TenantId::new("fake")).plan(&request).unwrap();
+    for spec in &specs[2..] {
+        append(&store, spec).unwrap();
+        store.flush().unwrap();
+    }
+    store.merge().unwrap();
+    let mut rows = Rows::default();
+    let mut found = 0;
+    for unit in units {
+        let mut scan = unit.open(&request, Direction::Forward).unwrap();
+        while scan.next(&mut rows).unwrap() {
+            found += rows.len();
+        }
+    }
+    let want = expected(&specs[..2], "fake", TimeRange::ALL);
+    assert_eq!(found, want.values().map(Vec::len).sum::<usize>());
+}
+
+#[test]
+fn deleted_entries_are_hidden_at_once_and_removed_later() {
+    let disk = SimulatedDisk::new();
+    let clock = Arc::new(SetClock::default());
+    let open = || {
+        let environment = Environment { disk: Arc::new(disk.clone()), clock: clock.clone() };
+        Store::open_in(environment, Path::new("/data"), eager()).unwrap()
+    };
+    let store = open();
+    let specs = workload();
+    for (idx, spec) in specs.iter().enumerate() {
+        append(&store, spec).unwrap();
+        if idx == 4 {
+            store.flush().unwrap();
+        }
+    }
+    let tenant = TenantId::new("fake");
+    let range = TimeRange { first_ns: 0, last_ns: DAY_NS };
+    assert!(store.delete(&tenant, r#"{app="app-1"} | nonsense("#, range).is_err());
+    store.delete(&tenant, r#"{app="app-0"} |= "line 1""#, range).unwrap();
+    let all = store.delete(&tenant, r#"{app="app-1"}"#, range).unwrap();
+    let traced = store.delete(&tenant, r#"{app="app-0"} | trace="25""#, TimeRange::ALL).unwrap();
+    store.delete(&TenantId::new("other"), r#"{app="app-0"}"#, TimeRange::ALL).unwrap();
+    assert_eq!(store.delete_requests(&tenant).len(), 3);
+    let want = |with_all: bool| {
+        let mut want = expected(&specs, "fake", TimeRange::ALL);
+        for (labels, rows) in &mut want {
+            rows.retain(|row| match labels.get("app") {
+                Some("app-0") => {
+                    let is_found = row.line.starts_with(b"line 1") && range.contains(row.timestamp);
+                    !is_found && row.line != b"line 25"
+                }
+                _ => !with_all || !range.contains(row.timestamp),
+            });
+        }
+        want
+    };
+    let check = |store: &Store, want: &Found, what: &str| {
+        for need_lines in [true, false] {
+            let request = ScanRequest { need_lines, ..ScanRequest::default() };
+            for direction in [Direction::Forward, Direction::Backward] {
+                let found = scan_all(store, "fake", &request, direction);
+                let count = |found: &Found| found.values().map(Vec::len).sum::<usize>();
+                assert_eq!(count(&found), count(want), "{what}");
+                assert!(!need_lines || found == *want, "{what}");
+            }
+        }
+    };
+    check(&store, &want(true), "hidden");
+    assert!(store.cancel_delete(&tenant, &all.id).unwrap());
+    assert!(!store.cancel_delete(&tenant, &all.id).unwrap());
+    check(&store, &want(false), "taken back");
+    drop(store);
+    let store = open();
+    check(&store, &want(false), "opened again");
+    let rows = |store: &Store| store.stats().part_rows + store.stats().memtable_rows;
+    let before = rows(&store);
+    store.apply_retention().unwrap();
+    assert_eq!(rows(&store), before, "not before a day has passed");
+    clock.0.store(2 * DAY_NS, Ordering::Relaxed);
+    store.apply_retention().unwrap();
+    check(&store, &want(false), "removed");
+    assert!(rows(&store) < before);
+    assert!(store.delete_requests(&tenant).iter().all(|request| request.is_processed));
+    // What comes after is new.
+    append(&store, &specs[8]).unwrap();
+    let found = scan_all(&store, "fake", &ScanRequest::default(), Direction::Forward);
+    assert!(found.values().flatten().any(|row| row.line == b"line 25"));
+    assert!(traced.query.contains("trace"));
 }

@@ -84,6 +84,18 @@ pub fn parse_log_selector(text: &str) -> Result<LogExpr, ParseError> {
     }
 }
 
+/// Parses a log query that may select every stream, as `{app!="web"}`: the collector's match stage, where a selector
+/// only sorts lines.
+///
+/// # Errors
+/// As [`parse`]; [`ParseError::NotALogQuery`] for a metric.
+pub fn parse_any_log_selector(text: &str) -> Result<LogExpr, ParseError> {
+    match parse_unchecked(text)? {
+        Expr::Log(log) => Ok(log),
+        Expr::Metric(_) | Expr::Variants(_) => Err(ParseError::NotALogQuery),
+    }
+}
+
 /// Parses a selector without pipeline: endpoints that answer for labels and streams.
 ///
 /// `{}` gives no matchers. Where an endpoint refuses it, [`ParseError::not_selective`] is the answer.

@@ -34,6 +34,24 @@ pub(crate) fn run(cx: &mut Context<'_>) {
     }
 }
 
+/// Appends `line` to `out` without its codes. False, and nothing appended, when it has none.
+pub fn decolorize(line: &[u8], out: &mut Vec<u8>) -> bool {
+    let mut copied = 0;
+    for at in memchr2_iter(0x1b, 0xc2, line) {
+        if at < copied {
+            continue;
+        }
+        if let Some(len) = code_len(&line[at..]) {
+            out.extend_from_slice(&line[copied..at]);
+            copied = at + len;
+        }
+    }
+    if copied > 0 {
+        out.extend_from_slice(&line[copied..]);
+    }
+    copied > 0
+}
+
 /// Length of the code at the start of `text`.
 fn code_len(text: &[u8]) -> Option<usize> {
     let start = match text {

@@ -1,6 +1,6 @@
 //! The stages of a pipeline, a file each, named as in LogQL. A stage is compiled once and then sees every line.
 
-pub(crate) mod decolorize;
+pub mod decolorize;
 pub(crate) mod drop_keep;
 pub(crate) mod early;
 pub mod ip;

@@ -1,8 +1,9 @@
 //! The level member of a JSON line.
 
-use memchr::{memchr_iter, memchr2};
+use memchr::memchr2;
 
 use super::LevelNames;
+use super::lanes::any_key_end;
 
 /// Objects in objects that are followed when no bound is configured.
 const DEPTH_MAX: u32 = 64;
@@ -12,7 +13,7 @@ const DEPTH_MAX: u32 = 64;
 /// `line` starts with `{`. A fault ends the search; what was found before it stands. `depth_max` 0: no bound.
 pub(super) fn find<'a>(line: &'a [u8], names: &LevelNames, depth_max: u32) -> Option<&'a [u8]> {
     // Most JSON lines have no such member at all; then no structure needs to be looked at.
-    if !memchr_iter(b'"', line).any(|at| ends_in_name(&line[..at], names)) {
+    if !any_key_end(line, b'"', names, |at| ends_in_name(&line[..at], names)) {
         return None;
     }
     let depth_max = if depth_max == 0 { DEPTH_MAX } else { depth_max.min(DEPTH_MAX) };
@@ -25,8 +26,7 @@ pub(super) fn find<'a>(line: &'a [u8], names: &LevelNames, depth_max: u32) -> Op
 
 /// True when `text` ends in a quote and one of the names.
 fn ends_in_name(text: &[u8], names: &LevelNames) -> bool {
-    text.last().is_some_and(|&byte| names.may_end_in(byte))
-        && names.iter().any(|name| text.strip_suffix(name).is_some_and(|before| before.last() == Some(&b'"')))
+    names.iter().any(|name| text.strip_suffix(name).is_some_and(|before| before.last() == Some(&b'"')))
 }
 
 enum Step<'a> {

@@ -1,22 +1,22 @@
 //! The level field of a logfmt line.
 
 use super::LevelNames;
+use super::lanes::any_key_end;
 
 /// The value whose key is the best of `names`, in any letter case, among the pairs before the first fault.
 ///
 /// Most lines with an `=` have no such key, so they are told apart first: without a name directly before an `=`
 /// nothing needs parsing.
 pub(super) fn find<'a>(line: &'a [u8], names: &LevelNames) -> Option<&'a [u8]> {
-    memchr::memchr_iter(b'=', line).any(|at| ends_in_name(&line[..at], names)).then(|| best(line, names))?
+    any_key_end(line, b'=', names, |at| ends_in_name(&line[..at], names)).then(|| best(line, names))?
 }
 
 fn ends_in_name(text: &[u8], names: &LevelNames) -> bool {
-    text.last().is_some_and(|&byte| names.may_end_in(byte))
-        && names.iter().any(|name| {
-            text.len().checked_sub(name.len()).is_some_and(|start| {
-                text[start..].eq_ignore_ascii_case(name) && start.checked_sub(1).is_none_or(|left| text[left] <= b' ')
-            })
+    names.iter().any(|name| {
+        text.len().checked_sub(name.len()).is_some_and(|start| {
+            text[start..].eq_ignore_ascii_case(name) && start.checked_sub(1).is_none_or(|left| text[left] <= b' ')
         })
+    })
 }
 
 fn best<'a>(line: &'a [u8], names: &LevelNames) -> Option<&'a [u8]> {
@@ -39,7 +39,7 @@ fn best<'a>(line: &'a [u8], names: &LevelNames) -> Option<&'a [u8]> {
 fn next_pair<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
     let start = rest.iter().position(|&byte| byte > b' ')?;
     let text = &rest[start..];
-    let key_len = text.iter().position(|&byte| byte <= b' ' || byte == b'=' || byte == b'"').unwrap_or(text.len());
+    let key_len = token_len(text);
     let (key, text) = text.split_at(key_len);
     match text.first() {
         Some(b'"') => None,
@@ -69,9 +69,26 @@ fn split_value(text: &[u8]) -> Option<(&[u8], &[u8])> {
             at += 2;
         }
     }
-    let len = text.iter().position(|&byte| byte <= b' ' || byte == b'=' || byte == b'"').unwrap_or(text.len());
+    let len = token_len(text);
     match text.get(len) {
         Some(b'=' | b'"') => None,
         _ => Some(text.split_at(len)),
     }
+}
+
+/// Bytes up to the next blank, `=` or quote.
+#[inline]
+fn token_len(text: &[u8]) -> usize {
+    const IS_END: [bool; 256] = {
+        let mut ends = [false; 256];
+        let mut byte = 0;
+        while byte <= b' ' as usize {
+            ends[byte] = true;
+            byte += 1;
+        }
+        ends[b'=' as usize] = true;
+        ends[b'"' as usize] = true;
+        ends
+    };
+    text.iter().position(|&byte| IS_END[usize::from(byte)]).unwrap_or(text.len())
 }

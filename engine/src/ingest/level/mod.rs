@@ -9,6 +9,7 @@
 //! What labels and structured metadata say comes before the line; that is for [`super::batch`], which has them.
 
 mod json;
+mod lanes;
 mod logfmt;
 mod names;
 mod words;

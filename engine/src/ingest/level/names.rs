@@ -6,7 +6,12 @@ pub struct LevelNames {
     names: Vec<Box<[u8]>>,
     /// Last bytes of all names, in both letter cases: a key that ends otherwise is none of them.
     last: [bool; 256],
+    /// The same as lower-case letters, some repeated; `None` when they are too many or no letters.
+    last_letters: Option<[u8; LAST_LETTERS]>,
 }
+
+/// Distinct last letters that are worth comparing one by one. The default names have three.
+const LAST_LETTERS: usize = 4;
 
 impl LevelNames {
     /// Prepares `names`; empty ones are left out.
@@ -18,7 +23,17 @@ impl LevelNames {
             last[usize::from(byte.to_ascii_lowercase())] = true;
             last[usize::from(byte.to_ascii_uppercase())] = true;
         }
-        Self { names, last }
+        let mut letters: Vec<u8> = names.iter().filter_map(|name| name.last()).map(u8::to_ascii_lowercase).collect();
+        letters.sort_unstable();
+        letters.dedup();
+        let is_plain = (1..=LAST_LETTERS).contains(&letters.len()) && letters.iter().all(u8::is_ascii_lowercase);
+        let last_letters = is_plain.then(|| std::array::from_fn(|idx| letters[idx.min(letters.len() - 1)]));
+        Self { names, last, last_letters }
+    }
+
+    /// Last letters of all names in lower case; others than these may be missing from the search by lanes.
+    pub(super) fn last_letters(&self) -> Option<[u8; LAST_LETTERS]> {
+        self.last_letters
     }
 
     /// The names, best first.
@@ -33,11 +48,12 @@ impl LevelNames {
 
     /// True for one of the names, in its letter case.
     pub(super) fn contains(&self, key: &[u8]) -> bool {
-        self.iter().any(|name| name == key)
+        key.last().is_some_and(|&byte| self.may_end_in(byte)) && self.iter().any(|name| name == key)
     }
 
     /// The best name that equals `key` but for letter case.
     pub(super) fn rank(&self, key: &[u8]) -> Option<usize> {
-        self.iter().position(|name| name.eq_ignore_ascii_case(key))
+        let may_be_one = key.last().is_some_and(|&byte| self.may_end_in(byte));
+        may_be_one.then(|| self.iter().position(|name| name.eq_ignore_ascii_case(key)))?
     }
 }

@@ -6,9 +6,7 @@
 //! checked one by one.
 
 use super::Level;
-
-/// Bytes that are looked at together.
-const LANES: usize = 32;
+use super::lanes::{LANES, movemask};
 
 /// By first letter, longer words before their prefixes.
 const WORDS: [(&[u8], Level); 9] = [
@@ -70,19 +68,6 @@ fn candidates(window: &[u8]) -> u32 {
     movemask(&hits)
 }
 
-/// Bit `i` is set when `hits[i]` is 1.
-#[inline]
-fn movemask(hits: &[u8; LANES]) -> u32 {
-    let mut mask = 0;
-    for (idx, eight) in hits.chunks_exact(8).enumerate() {
-        let word = u64::from_le_bytes([eight[0], eight[1], eight[2], eight[3], eight[4], eight[5], eight[6], eight[7]]);
-        // Gathers the lowest bit of each byte in the top byte: each product term lands on a bit of its own.
-        let bits = (word.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32;
-        mask |= bits << (8 * idx);
-    }
-    mask
-}
-
 #[inline]
 fn bounded_word(line: &[u8], at: usize) -> Option<Level> {
     matches!(line[at - 1], b' ' | b'\t' | b'\n' | b'[' | b'(' | b'{' | b'"' | b'=').then(|| word(&line[at..]))?
@@ -114,16 +99,6 @@ mod tests {
 
     fn find_slowly(line: &[u8]) -> Option<Level> {
         (0..line.len()).find_map(|at| if at == 0 { word(line) } else { bounded_word(line, at) })
-    }
-
-    #[test]
-    fn gathers_bits() {
-        let mut hits = [0; LANES];
-        for lane in [0, 7, 8, 21, 31] {
-            hits[lane] = 1;
-        }
-        assert_eq!(movemask(&hits), 1 | 1 << 7 | 1 << 8 | 1 << 21 | 1 << 31);
-        assert_eq!(movemask(&[1; LANES]), u32::MAX);
     }
 
     proptest! {

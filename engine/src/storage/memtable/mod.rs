@@ -100,7 +100,7 @@ impl Memtable {
                 Some(last) if last.known.tenant == part.stream.tenant => last,
                 _ => tenant.insert(self.tenant_or_new(&part.stream.tenant, registry)),
             };
-            bytes += tenant.insert(&part.stream, &batch.rows, part.rows.clone());
+            bytes += tenant.insert(&part.stream, &batch.rows, part.rows.clone(), registry);
         }
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.rows.fetch_add(batch.rows.len(), Ordering::Relaxed);
@@ -126,11 +126,12 @@ impl Memtable {
 }
 
 impl MemTenant {
-    fn insert(&self, stream: &Arc<Stream>, rows: &Rows, range: std::ops::Range<usize>) -> usize {
+    fn insert(&self, stream: &Arc<Stream>, rows: &Rows, range: std::ops::Range<usize>, registry: &Registry) -> usize {
         let known = self.streams.read().get(&stream.id).cloned();
         if let Some(known) = known {
             return known.append(rows, range);
         }
+        let _pin = registry.pin();
         let (number, stream) = self.known.register(stream);
         let data = Data { full: Vec::new(), tail: Chunk::default(), time: EMPTY };
         let new = Arc::new(MemStream { number, data: RwLock::new(data), stream });

@@ -1,11 +1,12 @@
 //! An open part: what is kept in memory, and what is read when a query asks for it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use hashbrown::HashMap;
+use parking_lot::Mutex;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use roaring::RoaringBitmap;
@@ -32,6 +33,8 @@ pub struct Part {
     blocks: Vec<BlockInfo>,
     tenants: HashMap<TenantId, PartTenant>,
     is_damaged: AtomicBool,
+    /// What was read last, as long as anybody uses it: it may be too large for the cache.
+    detail: Mutex<Weak<PartDetail>>,
 }
 
 /// A stream of a part.
@@ -125,8 +128,8 @@ impl Part {
         for tenant in tenants.values_mut() {
             tenant.by_number.sort_unstable();
         }
-        let (path, is_damaged) = (path.to_owned(), AtomicBool::new(false));
-        Ok(Arc::new(Self { id, path, footer, file, streams, blocks, tenants, is_damaged }))
+        let (path, is_damaged, detail) = (path.to_owned(), AtomicBool::new(false), Mutex::default());
+        Ok(Arc::new(Self { id, path, footer, file, streams, blocks, tenants, is_damaged, detail }))
     }
 
     /// Length of the file.
@@ -179,7 +182,13 @@ impl Part {
         if let Some(detail) = caches.details.get(&self.id.0) {
             return Ok(detail);
         }
+        // Others wait for the one that reads.
+        let mut last = self.detail.lock();
+        if let Some(detail) = last.upgrade() {
+            return Ok(detail);
+        }
         let detail = Arc::new(self.read_detail().inspect_err(|err| self.note_damage(err))?);
+        *last = Arc::downgrade(&detail);
         caches.details.insert(self.id.0, detail.clone());
         Ok(detail)
     }

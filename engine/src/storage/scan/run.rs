@@ -1,5 +1,6 @@
 //! One piece, opened: the rows that the request asks for, by time.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 pub(super) use super::super::codec::Wanted;
@@ -16,10 +17,10 @@ pub struct Run {
     source: Source,
     /// Of the selected rows, ascending.
     timestamps: Vec<i64>,
-    /// The row in the source, for each position.
-    rows: Vec<u32>,
+    /// The row in the source, for each position; `None` if that is the position.
+    rows: Option<Vec<u32>>,
     /// Positions not yet taken.
-    left: std::ops::Range<usize>,
+    left: Range<usize>,
 }
 
 enum Source {
@@ -45,13 +46,18 @@ impl Run {
             request.range.contains(timestamps[row as usize])
                 && request.filters.iter().all(|filter| filter.matches(chunk.line(row as usize)))
         };
+        let is_everything = request.filters.is_empty() && request.range.covers(&chunk.time());
+        if is_everything && chunk.is_sorted() {
+            let timestamps = timestamps.to_vec();
+            return Self { left: 0..len, timestamps, rows: None, source: Source::Mem(chunk) };
+        }
         let mut rows: Vec<u32> = (0..len as u32).filter(is_selected).collect();
         if !chunk.is_sorted() {
             // Stable: arrival order within a timestamp.
             rows.sort_by_key(|&row| timestamps[row as usize]);
         }
         let timestamps: Vec<i64> = rows.iter().map(|&row| timestamps[row as usize]).collect();
-        Self { left: 0..rows.len(), timestamps, rows, source: Source::Mem(chunk) }
+        Self { left: 0..rows.len(), timestamps, rows: Some(rows), source: Source::Mem(chunk) }
     }
 
     fn of_block(piece: &BlockPiece, request: &ScanRequest) -> Result<Self> {
@@ -69,15 +75,19 @@ impl Run {
         if let Some(search) = &piece.search {
             reader.select(search, &mut set).map_err(|err| part.codec_error(err))?;
         }
-        let rows: Vec<u32> = set.iter().map(|row| row as u32).collect();
-        let timestamps = if rows.is_empty() {
-            Vec::new()
+        let count = set.count();
+        let (timestamps, rows) = if count == 0 {
+            (Vec::new(), None)
         } else {
             let all = reader.timestamps().map_err(|err| part.codec_error(err))?;
-            rows.iter().map(|&row| all[row as usize]).collect()
+            if count == len {
+                (all.to_vec(), None)
+            } else {
+                (set.iter().map(|row| all[row]).collect(), Some(set.iter().map(|row| row as u32).collect()))
+            }
         };
         let source = Source::Block(part.clone(), Box::new(reader));
-        Ok(Self { left: 0..rows.len(), timestamps, rows, source })
+        Ok(Self { left: 0..count, timestamps, rows, source })
     }
 
     /// Everything was taken.
@@ -95,6 +105,11 @@ impl Run {
         self.timestamps[self.left.clone()].last().copied()
     }
 
+    /// Of the selected rows, ascending.
+    pub fn timestamps(&self) -> &[i64] {
+        &self.timestamps
+    }
+
     /// Blocks are written without duplicates; what is in a memtable is as it came.
     pub fn may_have_duplicates(&self) -> bool {
         match self.source {
@@ -103,25 +118,30 @@ impl Run {
         }
     }
 
-    /// Takes the rows in `window`, which reaches to the end of what is left on one side.
-    pub fn take(&mut self, window: TimeRange, mut taken: impl FnMut(i64, u32)) {
+    /// It is certain that no two rows at these positions are equal.
+    pub fn is_unique(&self, span: Range<usize>) -> bool {
+        !self.may_have_duplicates() || self.timestamps[span].windows(2).all(|pair| pair[0] != pair[1])
+    }
+
+    /// Takes the rows in `window`, which reaches to the end of what is left on one side. Returns their positions.
+    pub fn take(&mut self, window: TimeRange) -> Range<usize> {
         let left = &self.timestamps[self.left.clone()];
         let start = self.left.start + left.partition_point(|&timestamp| timestamp < window.first_ns);
         let end = self.left.start + left.partition_point(|&timestamp| timestamp <= window.last_ns);
-        for position in start..end {
-            taken(self.timestamps[position], position as u32);
-        }
         debug_assert!(start == self.left.start || end == self.left.end, "a window leaves one side");
         self.left = if start == self.left.start { end..self.left.end } else { self.left.start..start };
+        start..end
     }
 
     /// Appends the rows at `positions`, which ascend, to `out`.
-    pub fn render(&mut self, positions: &[u32], wanted: Wanted, out: &mut Rows) -> Result<()> {
+    pub fn render(&mut self, positions: impl Iterator<Item = usize>, wanted: Wanted, out: &mut Rows) -> Result<()> {
+        let rows = self.rows.as_deref();
+        let row_at = |position: usize| rows.map_or(position, |rows| rows[position] as usize);
         match &mut self.source {
             Source::Mem(chunk) => {
                 let mut previous = (0, 0);
-                for &position in positions {
-                    let row = self.rows[position as usize] as usize;
+                for position in positions {
+                    let row = row_at(position);
                     let mut metadata_id = 0;
                     if wanted.metadata {
                         let id = chunk.metadata_id(row);
@@ -131,15 +151,13 @@ impl Run {
                         metadata_id = previous.1;
                     }
                     let line: &[u8] = if wanted.lines { chunk.line(row) } else { b"" };
-                    out.push(self.timestamps[position as usize], line, metadata_id);
+                    out.push(self.timestamps[position], line, metadata_id);
                 }
                 Ok(())
             }
             Source::Block(part, reader) => {
                 let mut set = RowSet::empty(reader.rows());
-                for &position in positions {
-                    set.insert(self.rows[position as usize] as usize);
-                }
+                positions.for_each(|position| set.insert(row_at(position)));
                 reader.render(&set, wanted, out).map_err(|err| part.codec_error(err))
             }
         }

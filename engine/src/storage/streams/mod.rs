@@ -15,7 +15,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use logstack_logql::Labels;
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockReadGuard};
+use roaring::RoaringBitmap;
 
 use crate::model::{Stream, StreamId, TenantId};
 
@@ -39,20 +40,19 @@ impl TenantStreams {
         }
         self.index.write().insert(stream)
     }
-
-    /// Forgets streams that no part and no memtable mentions.
-    pub fn forget(&self, numbers: impl Iterator<Item = StreamNo>) {
-        let mut index = self.index.write();
-        for number in numbers {
-            index.remove(number);
-        }
-    }
 }
 
 /// The streams of all tenants.
 #[derive(Default)]
 pub struct Registry {
     tenants: RwLock<BTreeMap<TenantId, Arc<TenantStreams>>>,
+    /// Held shared from the registration of a stream until a view mentions it; alone while streams are forgotten.
+    pins: RwLock<()>,
+}
+
+/// As long as it lives no stream is forgotten.
+pub struct Pin<'a> {
+    _guard: RwLockReadGuard<'a, ()>,
 }
 
 impl Registry {
@@ -69,6 +69,23 @@ impl Registry {
     /// The tenant's streams if anything was ever stored for it. Asking leaves nothing behind.
     pub fn find_tenant(&self, tenant: &TenantId) -> Option<Arc<TenantStreams>> {
         self.tenants.read().get(tenant).cloned()
+    }
+
+    /// Keeps what is registered now from being forgotten before a view mentions it.
+    pub fn pin(&self) -> Pin<'_> {
+        Pin { _guard: self.pins.read() }
+    }
+
+    /// Forgets the streams that are not among the `used` ones of their tenant. Does nothing while pinned.
+    pub fn forget_unused(&self, used: impl Fn(&TenantId) -> RoaringBitmap) {
+        let Some(_guard) = self.pins.try_write() else { return };
+        for tenant in self.tenants() {
+            let used = used(&tenant.tenant);
+            let mut index = tenant.index.write();
+            for number in index.select(&[]) - used {
+                index.remove(number);
+            }
+        }
     }
 
     /// All tenants, sorted.

@@ -1,0 +1,338 @@
+//! `logstack collector`: the node agent alone.
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use logstack_collector::Collector;
+use logstack_collector::http::{Pages, ReloadRequest, Shown};
+use logstack_config::collector::ClientConfig;
+use logstack_config::{CollectorConfig, Options, load_with};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::serving;
+
+/// Kept back of the time for stopping, so that positions are written before somebody loses patience.
+const STOP_MARGIN: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Reads the logs of this node and ships them, as Promtail's configuration file says.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  logstack collector --config-file promtail.yaml              Promtail's own configuration file
+  logstack collector --config-file promtail.yaml --check      say what is wrong with it
+  cat app.log | logstack collector --stdin --dry-run --config-file promtail.yaml
+
+Promtail's flags are understood: -config.file=..., -config.expand-env=true, -client.url=..., -dry-run, -stdin,
+-check-syntax, -positions.file=..., -server.http-listen-port=..., -log.level=...")]
+pub struct CollectorArgs {
+    /// Configuration in the shape of Promtail's; of several, separated by commas, the first that exists.
+    #[arg(long, value_name = "FILE")]
+    config_file: Option<String>,
+    /// Replace `${NAME}` and `${NAME:-default}` in the file by environment variables.
+    #[arg(long)]
+    expand_env: bool,
+    /// Print entries instead of pushing them; positions are read and not written.
+    #[arg(long)]
+    dry_run: bool,
+    /// Read standard input through the first job, then stop.
+    #[arg(long)]
+    stdin: bool,
+    /// Say whether the configuration is usable, and stop.
+    #[arg(long)]
+    check: bool,
+    /// Push URL of one more client.
+    #[arg(long, value_name = "URL")]
+    client_url: Option<String>,
+    /// Least severe own log that is printed: debug, info, warn, error.
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// Sets a key of the configuration, over the file.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// Promtail's flags, and the keys of the configuration that they set.
+const FLAG_KEYS: [(&str, &str); 18] = [
+    ("positions.file", "positions.filename"),
+    ("positions.sync-period", "positions.sync_period"),
+    ("positions.ignore-invalid-yaml", "positions.ignore_invalid_yaml"),
+    ("target.sync-period", "target_config.sync_period"),
+    ("limit.readline-rate", "limits_config.readline_rate"),
+    ("limit.readline-burst", "limits_config.readline_burst"),
+    ("limit.readline-rate-enabled", "limits_config.readline_rate_enabled"),
+    ("limit.readline-rate-drop", "limits_config.readline_rate_drop"),
+    ("max-streams", "limits_config.max_streams"),
+    ("max-line-size", "limits_config.max_line_size"),
+    ("max-line-size-truncate", "limits_config.max_line_size_truncate"),
+    ("file-watch.min_poll_frequency", "global.file_watch_config.min_poll_frequency"),
+    ("file-watch.max_poll_frequency", "global.file_watch_config.max_poll_frequency"),
+    ("server.http-listen-address", "server.http_listen_address"),
+    ("server.http-listen-port", "server.http_listen_port"),
+    ("server.path-prefix", "server.http_path_prefix"),
+    ("server.disable", "server.disable"),
+    ("server.enable-runtime-reload", "server.enable_runtime_reload"),
+];
+
+/// Promtail's flags that are ours under another name; `true`: they take a value.
+const FLAG_NAMES: [(&str, &str, bool); 7] = [
+    ("config.file", "--config-file", true),
+    ("config.expand-env", "--expand-env", false),
+    ("check-syntax", "--check", false),
+    ("dry-run", "--dry-run", false),
+    ("stdin", "--stdin", false),
+    ("client.url", "--client-url", true),
+    ("log.level", "--log-level", true),
+];
+
+/// Rewrites Go's flag style to ours: `-config.file=x` to `--config-file x`. Only behind the word `collector`.
+pub fn rewrite_go_flags(args: impl Iterator<Item = String>) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    let mut args = args.peekable();
+    let mut is_collector = false;
+    while let Some(arg) = args.next() {
+        if !is_collector {
+            is_collector = out.len() == 1 && arg == "collector";
+            out.push(arg);
+            continue;
+        }
+        let Some(flag) = arg.strip_prefix("--").or_else(|| arg.strip_prefix('-')) else {
+            out.push(arg);
+            continue;
+        };
+        let (name, value) = match flag.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (flag, None),
+        };
+        if let Some((_, key)) = FLAG_KEYS.iter().find(|(known, _)| *known == name) {
+            let is_next_value = value.is_none() && args.peek().is_some_and(|next| !next.starts_with('-'));
+            let value = value.or_else(|| if is_next_value { args.next() } else { None });
+            out.extend(["--set".to_owned(), format!("{key}={}", value.as_deref().unwrap_or("true"))]);
+            continue;
+        }
+        match FLAG_NAMES.iter().find(|(known, ..)| *known == name) {
+            Some((_, ours, true)) => {
+                out.push((*ours).to_owned());
+                out.extend(value.or_else(|| args.next()));
+            }
+            // Go's booleans: `-x`, `-x=true`, `-x=false`.
+            Some((_, ours, false)) => match value.as_deref() {
+                Some("false" | "0" | "f" | "F" | "FALSE" | "False") => {}
+                _ => out.push((*ours).to_owned()),
+            },
+            None => out.push(arg),
+        }
+    }
+    out
+}
+
+/// Runs the command until SIGTERM or SIGINT. SIGHUP reads the configuration again.
+pub async fn run(args: CollectorArgs) -> Result<()> {
+    if let Some(level) = &args.log_level
+        && !crate::logging::set_level(level)
+    {
+        return Err(serving::WrongUsage(format!("--log-level: {level:?} is not a level")).into());
+    }
+    let loaded = load(&args);
+    if args.check {
+        let config = loaded?;
+        logstack_collector::check(&config)?;
+        eprintln!("the configuration is usable");
+        return Ok(());
+    }
+    let config = loaded?;
+    if args.stdin {
+        return run_stdin(&args, &config).await;
+    }
+    if args.dry_run {
+        return dry_run(config).await;
+    }
+    let stop_budget = config.server.graceful_shutdown_timeout.get().saturating_sub(STOP_MARGIN);
+    // Before anything is read: an address in use must not cost a line.
+    let listener = listen(&config).await?;
+    let mut collector = Collector::start(&config)?;
+    info!(jobs = config.scrape_configs.len(), "collector started");
+    let (wish, mut wishes) = mpsc::channel(1);
+    let reload = config.server.enable_runtime_reload.then_some(wish);
+    let pages = Pages::new(Shown::new(collector.view(), &config), reload, &config.server.http_path_prefix);
+    let stop_serving = CancellationToken::new();
+    let serving = listener.map(|listener| tokio::spawn(pages.clone().serve(listener, stop_serving.clone())));
+    let mut hang_up = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    let stop = serving::stop_signal();
+    tokio::pin!(stop);
+    loop {
+        let answer: Option<ReloadRequest> = tokio::select! {
+            signal = &mut stop => {
+                info!(signal = signal?, "stopping");
+                break;
+            }
+            _ = hang_up.recv() => None,
+            Some(answer) = wishes.recv() => Some(answer),
+        };
+        let outcome = load(&args).and_then(|config| {
+            collector.reload(&config)?;
+            Ok(config)
+        });
+        match &outcome {
+            Ok(config) => {
+                pages.reloaded(Some(Shown::new(collector.view(), config)));
+                info!("configuration read again");
+            }
+            Err(err) => {
+                pages.reloaded(None);
+                error!(error = format!("{err:#}"), "the new configuration is not usable, the old one stays");
+            }
+        }
+        // Who asked may have gone.
+        let _ = answer.map(|answer| answer.send(outcome.map(drop).map_err(|err| format!("{err:#}"))));
+    }
+    collector.stop(stop_budget).await;
+    stop_serving.cancel();
+    if let Some(serving) = serving {
+        // Open connections must not hold up the end.
+        serving.abort();
+    }
+    Ok(())
+}
+
+async fn listen(config: &CollectorConfig) -> Result<Option<TcpListener>> {
+    let server = &config.server;
+    if server.disable {
+        return Ok(None);
+    }
+    let host = match server.http_listen_address.as_str() {
+        "" => "0.0.0.0",
+        host => host,
+    };
+    let address = (host, server.http_listen_port);
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "cannot listen on {host}:{} (server.http_listen_port, or server.disable: true)",
+            server.http_listen_port
+        )
+    })?;
+    info!(address = %listener.local_addr()?, "listening");
+    Ok(Some(listener))
+}
+
+fn load(args: &CollectorArgs) -> Result<CollectorConfig> {
+    let (text, file) = match &args.config_file {
+        Some(paths) => {
+            let paths: Vec<PathBuf> = paths.split(',').map(PathBuf::from).collect();
+            let path = paths.iter().find(|path| path.exists()).unwrap_or(&paths[0]);
+            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            (text, path.display().to_string())
+        }
+        None if args.client_url.is_some() || args.stdin => (String::new(), "defaults".to_owned()),
+        None => return Err(serving::WrongUsage("--config-file is needed".to_owned()).into()),
+    };
+    let lookup = |name: &str| std::env::var(name).ok();
+    let mut set = args.set.clone();
+    // One more client, without touching those of the file.
+    let client = args.client_url.clone().or_else(|| {
+        (args.stdin && args.dry_run && args.config_file.is_none())
+            .then(|| "http://localhost:3100/loki/api/v1/push".to_owned())
+    });
+    let has_own_clients = text.contains("client");
+    if let (Some(url), false) = (&client, has_own_clients) {
+        set.push(format!("clients=[{{url: {url:?}}}]"));
+    }
+    let options = Options { env: args.expand_env.then_some(&lookup), set: &set };
+    let (mut config, warnings) =
+        load_with::<CollectorConfig>(&text, &file, &options).map_err(serving::configuration_error)?;
+    for warning in &warnings.0 {
+        warn!("{warning}");
+    }
+    if args.check && config.collector.strict && !warnings.0.is_empty() {
+        anyhow::bail!("collector.strict: {} warnings", warnings.0.len());
+    }
+    if let (Some(url), true) = (client, has_own_clients) {
+        config.clients.push(ClientConfig { url, ..ClientConfig::default() });
+    }
+    Ok(config)
+}
+
+/// Reads standard input through the first job.
+async fn run_stdin(args: &CollectorArgs, config: &CollectorConfig) -> Result<()> {
+    let mut input = logstack_collector::StdinRun::new(config, args.dry_run)?;
+    let mut printed = String::new();
+    let mut rest = Vec::new();
+    let mut buffer = vec![0; 64 << 10];
+    let mut stdin = std::io::stdin().lock();
+    loop {
+        let count = stdin.read(&mut buffer).context("cannot read standard input")?;
+        rest.extend_from_slice(&buffer[..count]);
+        let end = match count {
+            0 => rest.len(),
+            _ => rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1),
+        };
+        for line in rest[..end].split(|byte| *byte == b'\n') {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if !line.is_empty() {
+                input.line(line, &mut printed);
+            }
+        }
+        rest.drain(..end);
+        if count == 0 {
+            input.end(&mut printed);
+        }
+        print(&mut printed)?;
+        if count == 0 {
+            break;
+        }
+    }
+    input.finish().await;
+    Ok(())
+}
+
+/// Prints what would be pushed, until a signal comes.
+async fn dry_run(config: CollectorConfig) -> Result<()> {
+    let (collector, mut lines) = Collector::start_dry(&config)?;
+    let stop = serving::stop_signal();
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            _ = &mut stop => break,
+            line = lines.recv() => match line {
+                Some(mut line) => print(&mut line)?,
+                None => break,
+            },
+        }
+    }
+    collector.stop(std::time::Duration::ZERO).await;
+    Ok(())
+}
+
+fn print(text: &mut String) -> Result<()> {
+    use std::io::Write;
+    std::io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")?;
+    text.clear();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn understands_promtails_flags() {
+        #[track_caller]
+        fn check(args: &str, want: &str) {
+            let got = rewrite_go_flags(args.split(' ').map(str::to_owned));
+            assert_eq!(got.join(" "), want);
+        }
+        check("logstack collector -config.file=/etc/p.yaml", "logstack collector --config-file /etc/p.yaml");
+        check("logstack collector --config.file /etc/p.yaml", "logstack collector --config-file /etc/p.yaml");
+        check("logstack collector -config.expand-env=true -dry-run", "logstack collector --expand-env --dry-run");
+        check("logstack collector -stdin=false --stdin", "logstack collector --stdin");
+        check("logstack collector -positions.file /p", "logstack collector --set positions.filename=/p");
+        check("logstack collector -server.disable -stdin", "logstack collector --set server.disable=true --stdin");
+        check("logstack collector --config-file x", "logstack collector --config-file x");
+        check("logstack query -stdin", "logstack query -stdin");
+    }
+}

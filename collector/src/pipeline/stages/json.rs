@@ -1,0 +1,248 @@
+//! `json`: values of a JSON object, by JMESPath, become extracted values.
+//!
+//! Paths of names alone (`a`, `a.b`, `"a-b".c`) are taken straight from the text, the rest of the object is only
+//! skipped; any other expression is evaluated over the decoded object.
+//!
+//! Numbers keep their text when they are integers: Promtail's floats damage those above 2^53.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use logstack_config::collector::stage::JsonStage;
+use logstack_logql::units::format_float;
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde_json::Value as Json;
+use serde_json::value::RawValue;
+
+use super::{Flow, dropped, input};
+use crate::pipeline::compile::Error;
+use crate::pipeline::counters::{Counters, DropCounter};
+use crate::pipeline::entry::Entry;
+use crate::pipeline::extracted::{Extracted, Kind};
+use crate::pipeline::jmespath::Expression;
+
+/// The stage.
+#[derive(Debug)]
+pub struct JsonExtractor {
+    wanted: Vec<Wanted>,
+    /// Some expression is more than a path.
+    needs_tree: bool,
+    source: Option<String>,
+    drops_malformed: bool,
+    malformed: DropCounter,
+}
+
+#[derive(Debug)]
+struct Wanted {
+    name: Arc<str>,
+    how: How,
+}
+
+#[derive(Debug)]
+enum How {
+    Path(Vec<String>),
+    Expression(Expression),
+}
+
+impl JsonExtractor {
+    /// Compiles the expressions.
+    pub fn new(config: &JsonStage, counters: &Counters) -> Result<Self, Error> {
+        let compile = |(name, text): (&str, &str)| {
+            let expression =
+                Expression::parse(text).map_err(|reason| Error::new(format!("expressions.{name}"), reason))?;
+            let how = match expression.path() {
+                Some(path) => How::Path(path),
+                None => How::Expression(expression),
+            };
+            Ok(Wanted { name: name.into(), how })
+        };
+        let wanted = config.expressions.iter().map(compile).collect::<Result<Vec<_>, Error>>()?;
+        Ok(Self {
+            needs_tree: wanted.iter().any(|wanted| matches!(wanted.how, How::Expression(_))),
+            wanted,
+            source: config.source.clone(),
+            drops_malformed: config.drop_malformed,
+            malformed: counters.dropped("malformed_json"),
+        })
+    }
+
+    /// Runs the stage.
+    pub fn run(&mut self, entry: &mut Entry) -> Flow {
+        // Text of the entry is borrowed while the map is written: take the line out for that time.
+        let line = std::mem::take(&mut entry.line);
+        let is_object = match &self.source {
+            None => self.extract(&String::from_utf8_lossy(&line), &mut entry.extracted),
+            Some(_) => match input(entry, self.source.as_deref()).map(Cow::into_owned) {
+                Some(text) => self.extract(&text, &mut entry.extracted),
+                None => true,
+            },
+        };
+        entry.line = line;
+        if is_object || !self.drops_malformed { Flow::Next } else { dropped(entry, &self.malformed) }
+    }
+
+    /// False when `text` is no JSON object; then nothing is extracted.
+    fn extract(&self, text: &str, extracted: &mut Extracted) -> bool {
+        if !text.trim_start().starts_with('{') {
+            return false;
+        }
+        if self.needs_tree {
+            return self.extract_from_tree(text, extracted);
+        }
+        let mut found: smallvec::SmallVec<[Option<&RawValue>; 8]> = smallvec::smallvec![None; self.wanted.len()];
+        let paths: smallvec::SmallVec<[(usize, &[String]); 8]> = self
+            .wanted
+            .iter()
+            .enumerate()
+            .filter_map(|(idx, wanted)| match &wanted.how {
+                How::Path(path) => Some((idx, path.as_slice())),
+                How::Expression(_) => None,
+            })
+            .collect();
+        if find(text, &paths, &mut found).is_err() {
+            return false;
+        }
+        for (wanted, raw) in self.wanted.iter().zip(found) {
+            store(&wanted.name, raw.map(RawValue::get), extracted);
+        }
+        true
+    }
+
+    fn extract_from_tree(&self, text: &str, extracted: &mut Extracted) -> bool {
+        let Ok(tree) = serde_json::from_str::<Json>(text) else { return false };
+        for wanted in &self.wanted {
+            let value = match &wanted.how {
+                How::Path(path) => path.iter().try_fold(&tree, |value, name| value.get(name)).cloned(),
+                How::Expression(expression) => Some(expression.evaluate(&tree)),
+            };
+            match value {
+                None | Some(Json::Null) => extracted.set(&wanted.name, Kind::Null, ""),
+                Some(value) => store(&wanted.name, Some(&value.to_string()), extracted),
+            }
+        }
+        true
+    }
+}
+
+/// Fills `found` with the values at `paths` of the object in `text`.
+fn find<'t>(
+    text: &'t str,
+    paths: &[(usize, &[String])],
+    found: &mut [Option<&'t RawValue>],
+) -> Result<(), serde_json::Error> {
+    struct Fields<'f, 't> {
+        paths: &'f [(usize, &'f [String])],
+        found: &'f mut [Option<&'t RawValue>],
+    }
+    impl<'t> Visitor<'t> for Fields<'_, 't> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'t>>(self, mut map: A) -> Result<(), A::Error> {
+            while let Some(Key(key)) = map.next_key::<Key<'t>>()? {
+                let mut below: smallvec::SmallVec<[(usize, &[String]); 4]> = smallvec::SmallVec::new();
+                let mut here: smallvec::SmallVec<[usize; 4]> = smallvec::SmallVec::new();
+                for (idx, path) in self.paths.iter().filter(|(_, path)| path[0] == key) {
+                    match path.len() {
+                        1 => here.push(*idx),
+                        _ => below.push((*idx, &path[1..])),
+                    }
+                }
+                if here.is_empty() && below.is_empty() {
+                    map.next_value::<de::IgnoredAny>()?;
+                    continue;
+                }
+                let raw: &'t RawValue = map.next_value()?;
+                here.iter().for_each(|idx| self.found[*idx] = Some(raw));
+                if !below.is_empty() {
+                    below.iter().for_each(|(idx, _)| self.found[*idx] = None);
+                    if raw.get().starts_with('{') {
+                        find(raw.get(), &below, self.found).map_err(de::Error::custom)?;
+                    }
+                }
+            }
+            Ok(())
+        }
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    deserializer.deserialize_map(Fields { paths, found })?;
+    deserializer.end()
+}
+
+/// A key, borrowed unless it has escapes.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Writes a JSON value as an extracted one.
+fn store(name: &Arc<str>, raw: Option<&str>, extracted: &mut Extracted) {
+    let raw = raw.unwrap_or("null");
+    match raw.as_bytes().first() {
+        Some(b'"') => match serde_json::from_str::<Key<'_>>(raw) {
+            Ok(Key(text)) => extracted.set(name, Kind::Text, &text),
+            Err(_) => extracted.set(name, Kind::Null, ""),
+        },
+        Some(b't' | b'f') => extracted.set(name, Kind::Bool, raw),
+        Some(b'{' | b'[') => match serde_json::from_str::<Json>(raw) {
+            Ok(value) => extracted.set(name, Kind::Text, &value.to_string()),
+            Err(_) => extracted.set(name, Kind::Null, ""),
+        },
+        Some(b'-' | b'0'..=b'9') => {
+            let is_integer = raw.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+            match raw.parse::<f64>() {
+                Ok(value) if !is_integer => extracted.set(name, Kind::Number, &format_float(value)),
+                _ => extracted.set(name, Kind::Number, raw),
+            }
+        }
+        _ => extracted.set(name, Kind::Null, ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::pipeline::testing::{check, check_error};
+
+    #[test]
+    fn extracts_values_of_all_types() {
+        let line = r#"{"a":"x\ny","n":12345678901234567890,"f":1e3,"b":true,"z":null,"o":{"p":[1, 2],"a-b":"q"}}"#;
+        let run = |expressions: &str, labels: &str, want: &str| {
+            let stages =
+                format!("- json: {{expressions: {expressions}}}\n- output: {{source: out}}\n- labels: {labels}");
+            check(&stages, &[line], &[want]);
+        };
+        run("{out: a}", "{}", "{} 0 x\ny");
+        run("{out: n}", "{}", "{} 0 12345678901234567890");
+        run("{out: f}", "{}", "{} 0 1000");
+        run("{out: b, n: }", "{n: }", r#"{n="12345678901234567890"} 0 true"#);
+        run("{out: o.p}", "{}", "{} 0 [1,2]");
+        run("{out: 'o.\"a-b\"'}", "{}", "{} 0 q");
+        run("{out: 'o.p[1]'}", "{}", "{} 0 2");
+        run("{out: 'o.p[-1]'}", "{}", "{} 0 2");
+        run("{out: 'length(o.p)'}", "{}", "{} 0 2");
+        run("{out: 'o.x || a'}", "{}", "{} 0 x\ny");
+    }
+
+    #[test]
+    fn null_hides_an_older_value() {
+        check(
+            "- json: {expressions: {a: }}\n- json: {expressions: {a: b}}\n- labels: {a: }",
+            &[r#"{"a":"old"}"#],
+            &[r#"{} 0 {"a":"old"}"#],
+        );
+    }
+
+    #[test]
+    fn drops_what_is_no_object_when_told_so() {
+        let lines = ["[1]", "x", r#"{"a":1"#, r#"{"a":1}"#];
+        check("- json: {expressions: {a: }, drop_malformed: true}", &lines, &[r#"{} 0 {"a":1}"#]);
+        check(
+            "- json: {expressions: {a: }}\n- labels: {a: }",
+            &lines[2..],
+            &[r#"{} 0 {"a":1"#, r#"{a="1"} 0 {"a":1}"#],
+        );
+        check_error("- json: {expressions: {a: 'b['}}", "[0].json.expressions.a: ");
+    }
+}

@@ -1,0 +1,76 @@
+//! Which file is it? Names change (rotation) and inode numbers are used again at once, so a file is known by device,
+//! inode and a hash of its first bytes. Container log lines begin with a time in nanoseconds: 1 KiB of them is unique.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Bytes of a file that are hashed at most.
+pub const HEAD_BYTES_MAX: usize = 1024;
+
+/// Device and inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Inode {
+    /// Device.
+    pub device: u64,
+    /// Inode.
+    pub inode: u64,
+}
+
+impl Inode {
+    /// Of an open file or a path.
+    pub fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+/// Hash of the first `len` bytes; grows with the file up to [`HEAD_BYTES_MAX`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// Bytes hashed.
+    pub len: u32,
+    /// Their hash.
+    pub hash: u64,
+}
+
+impl Fingerprint {
+    /// Of a file that begins with `head`.
+    pub fn of(head: &[u8]) -> Self {
+        let head = &head[..head.len().min(HEAD_BYTES_MAX)];
+        Self { len: head.len() as u32, hash: xxh3_64(head) }
+    }
+
+    /// True when a file that begins with `head` can be the one that was hashed. An empty file can be any.
+    pub fn fits(&self, head: &[u8]) -> bool {
+        let len = self.len as usize;
+        head.len() >= len && xxh3_64(&head[..len]) == self.hash || len == 0
+    }
+}
+
+/// A file, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Device and inode.
+    #[serde(flatten)]
+    pub inode: Inode,
+    /// Its beginning.
+    #[serde(flatten)]
+    pub fingerprint: Fingerprint,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_fits_what_grew() {
+        let short = Fingerprint::of(b"one\n");
+        assert!(short.fits(b"one\ntwo\n") && short.fits(b"one\n"));
+        assert!(!short.fits(b"one") && !short.fits(b"two\none\n"));
+        assert!(Fingerprint::of(b"").fits(b"anything"));
+        let long = vec![b'x'; 5000];
+        assert_eq!(Fingerprint::of(&long).len as usize, HEAD_BYTES_MAX);
+    }
+}

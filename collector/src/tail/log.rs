@@ -1,0 +1,679 @@
+//! A log: a name and the files that have had it, its generations. They are read one after the other, oldest first.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tracing::{debug, info, warn};
+
+use super::file::{
+    Compression, RawLine, TailedFile, Take, Turn, looks_binary, open_regular, read_gzip_head, read_head,
+};
+use super::identity::{Fingerprint, Identity, Inode};
+use super::plan::{Candidate, Planned, Rotation, Unfinished, plan_generations, rotation};
+use crate::receipt::{Progress, Receipt};
+
+/// A rotated file is finished when it has not grown for this long: the writer may still hold it open.
+const ROTATED_QUIET: Duration = Duration::from_secs(2);
+/// A file that has been quiet for this long is closed until it grows.
+const PARK_AFTER: Duration = Duration::from_secs(60);
+/// Delivered generations that are remembered, so that their compressed form is not read again.
+const DONE_MAX: usize = 8;
+
+/// What is remembered of a log between two starts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogState {
+    /// Generations that are not delivered whole, oldest first.
+    pub unfinished: Vec<Unfinished>,
+    /// Generations that are.
+    #[serde(default)]
+    pub done: Vec<Identity>,
+}
+
+/// How a log's files are opened.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenOptions {
+    /// Longer lines are cut.
+    pub line_bytes_max: usize,
+    /// The files are whole archives.
+    pub archive: Option<Compression>,
+    /// Refuse files that hold no text.
+    pub refuse_binary: bool,
+    /// Where a log begins that was never seen.
+    pub start: Start,
+}
+
+/// Where a log begins that was never seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At so many bytes of the current file; at 0 if it is shorter.
+    Offset(u64),
+    /// At the current file's end.
+    End,
+    /// With the oldest rotated file.
+    History,
+}
+
+/// A log that is read.
+#[derive(Debug)]
+pub struct Log {
+    /// As globbed, before symbolic links are resolved.
+    pub path: PathBuf,
+    options: OpenOptions,
+    /// Oldest first; the last one has the name, or had it until now.
+    generations: VecDeque<TailedFile>,
+    /// Read to their end, not yet acknowledged.
+    draining: Vec<(Identity, Arc<Progress>)>,
+    done: VecDeque<Identity>,
+    /// Closed, because nothing happens: what to look for.
+    parked: Option<Parked>,
+    /// Since when nothing has the name.
+    gone_since: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Parked {
+    unfinished: Unfinished,
+    modified_ns: i128,
+}
+
+/// What a turn brought.
+#[derive(Debug, PartialEq, Eq)]
+pub enum LogTurn {
+    /// Lines were read, there may be more.
+    Read,
+    /// The taker has enough.
+    Paused,
+    /// Nothing new.
+    Idle,
+    /// Nothing new for long; looked at rarely.
+    Parked,
+    /// All is read and acknowledged, and nothing has the name any more.
+    Over,
+}
+
+impl Log {
+    /// Finds the log's files and opens them.
+    ///
+    /// # Errors
+    /// When the current file cannot be opened.
+    pub fn open(path: &Path, state: &LogState, options: OpenOptions, now: Instant) -> io::Result<Self> {
+        let mut log = Self {
+            path: path.to_owned(),
+            options,
+            generations: VecDeque::new(),
+            draining: Vec::new(),
+            done: state.done.iter().copied().collect(),
+            parked: None,
+            gone_since: None,
+        };
+        log.open_generations(state, now)?;
+        Ok(log)
+    }
+
+    /// What has to be remembered.
+    pub fn state(&self) -> LogState {
+        let draining = self.draining.iter().map(|(identity, progress)| (*identity, progress));
+        let reading = self.generations.iter().map(|file| (file.identity(), &file.progress));
+        let unfinished = draining
+            .chain(reading)
+            .map(|(identity, progress)| Unfinished { identity, offset: progress.acknowledged() })
+            .chain(self.parked.map(|parked| parked.unfinished));
+        LogState { unfinished: unfinished.collect(), done: self.done.iter().copied().collect() }
+    }
+
+    /// Bytes of the file that has the name which need not be read again.
+    pub fn acknowledged(&self) -> u64 {
+        match (&self.parked, self.generations.back()) {
+            (Some(parked), _) => parked.unfinished.offset,
+            (None, Some(file)) => file.progress.acknowledged(),
+            (None, None) => 0,
+        }
+    }
+
+    /// Bytes read of the file that has the name, and its length.
+    pub fn read_and_length(&self) -> (u64, u64) {
+        match (&self.parked, self.generations.back()) {
+            (Some(parked), _) => (parked.unfinished.offset, parked.unfinished.offset),
+            (None, Some(file)) => (file.read_offset(), file.read_offset() + file.behind().0),
+            (None, None) => (0, 0),
+        }
+    }
+
+    /// Bytes that are on disk and not read yet.
+    pub fn lag_bytes(&self) -> u64 {
+        self.generations.iter().map(|file| file.behind().0).sum()
+    }
+
+    /// Unread bytes that only we keep from being freed, or that rotation will free: of all but the current file.
+    pub fn pinned_bytes(&self) -> u64 {
+        let last = self.generations.len().saturating_sub(1);
+        let pinned = self.generations.iter().enumerate().map(|(idx, file)| match file.behind() {
+            (bytes, is_unlinked) if is_unlinked || idx < last => bytes,
+            _ => 0,
+        });
+        pinned.sum()
+    }
+
+    /// Gives up the oldest generation; returns its unread bytes. Never the current file while it has its name.
+    pub fn skip_oldest(&mut self) -> Option<u64> {
+        let front = self.generations.front()?;
+        let (bytes, is_unlinked) = front.behind();
+        if self.generations.len() < 2 && !is_unlinked {
+            return None;
+        }
+        let file = self.generations.pop_front()?;
+        self.remember_done(file.identity());
+        Some(bytes)
+    }
+
+    /// True when a file is held open.
+    pub fn is_open(&self) -> bool {
+        !self.generations.is_empty()
+    }
+
+    /// One turn of the oldest generation.
+    pub fn turn(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        now: Instant,
+        take: &mut dyn FnMut(RawLine<'_>, &Receipt) -> Take,
+    ) -> io::Result<LogTurn> {
+        self.settle_drained();
+        if self.parked.is_some() && !self.unpark(now)? {
+            return Ok(LogTurn::Parked);
+        }
+        let Some(front) = self.generations.front_mut() else { return self.look_for_name(now) };
+        match front.turn(buffer, now, take)? {
+            Turn::Read => return Ok(LogTurn::Read),
+            Turn::Paused => return Ok(LogTurn::Paused),
+            Turn::Truncated => {
+                self.truncated(now)?;
+                return Ok(LogTurn::Read);
+            }
+            Turn::Idle => {}
+        }
+        let (is_closed, is_quiet) = (front.is_closed(), front.is_quiet(now, ROTATED_QUIET));
+        let inode = front.identity().inode;
+        let is_unlinked = front.behind().1;
+        let can_park = front.is_quiet(now, PARK_AFTER) && front.progress.is_settled();
+        if self.generations.len() > 1 || is_closed {
+            if is_closed || is_quiet {
+                self.finish_front(take);
+                return Ok(LogTurn::Read);
+            }
+            return Ok(LogTurn::Idle);
+        }
+        match fs::metadata(&self.path) {
+            Ok(metadata) if Inode::of(&metadata) == inode => {
+                self.gone_since = None;
+                if can_park {
+                    self.park();
+                    return Ok(LogTurn::Parked);
+                }
+                Ok(LogTurn::Idle)
+            }
+            Ok(_) => {
+                let known = self.generations.len();
+                let state = self.state();
+                self.open_generations(&state, now)?;
+                Ok(if self.generations.len() > known { LogTurn::Read } else { LogTurn::Idle })
+            }
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {
+                // In a rotation nothing has the name for a moment, and the kubelet may undo it: as long as the file has
+                // some name it may come back.
+                if is_quiet && is_unlinked {
+                    self.gone_since.get_or_insert(now);
+                    self.finish_front(take);
+                    return Ok(LogTurn::Read);
+                }
+                Ok(LogTurn::Idle)
+            }
+            Err(err) => Err(err),
+        }
+    }
+
+    /// Nothing is open: everything was read. Somebody may take the name again.
+    fn look_for_name(&mut self, now: Instant) -> io::Result<LogTurn> {
+        if self.options.archive.is_some() && self.path.exists() {
+            return Ok(LogTurn::Parked);
+        }
+        if self.path.exists() {
+            self.gone_since = None;
+            let state = self.state();
+            self.open_generations(&state, now)?;
+            return Ok(if self.generations.is_empty() { LogTurn::Parked } else { LogTurn::Read });
+        }
+        let gone_since = *self.gone_since.get_or_insert(now);
+        let is_over = self.draining.is_empty() && now.duration_since(gone_since) >= ROTATED_QUIET;
+        Ok(if is_over { LogTurn::Over } else { LogTurn::Idle })
+    }
+
+    fn finish_front(&mut self, take: &mut dyn FnMut(RawLine<'_>, &Receipt) -> Take) {
+        let Some(mut file) = self.generations.pop_front() else { return };
+        file.finish(take);
+        debug!(path = %self.path.display(), inode = file.identity().inode.inode, "file is read to its end");
+        self.draining.push((file.identity(), file.progress.clone()));
+        self.settle_drained();
+    }
+
+    fn settle_drained(&mut self) {
+        if self.draining.is_empty() {
+            return;
+        }
+        let (settled, open): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.draining).into_iter().partition(|(_, progress)| progress.is_settled());
+        self.draining = open;
+        settled.into_iter().for_each(|(identity, _)| self.remember_done(identity));
+    }
+
+    fn remember_done(&mut self, identity: Identity) {
+        if self.done.len() == DONE_MAX {
+            self.done.pop_front();
+        }
+        self.done.push_back(identity);
+    }
+
+    /// The front file was cut in place. What was not read of it may be in a copy.
+    fn truncated(&mut self, now: Instant) -> io::Result<()> {
+        let Some(front) = self.generations.front_mut() else { return Ok(()) };
+        let (old, read_offset, progress) = (front.identity(), front.read_offset(), front.progress.clone());
+        front.start_over()?;
+        warn!(path = %self.path.display(), read_offset, "file was cut in place, reading it from its start");
+        let copy = self.candidates()?.into_iter().find(|(candidate, path, _)| {
+            candidate.inode != old.inode
+                && old.fingerprint.len > 0
+                && old.fingerprint.fits(&candidate.head)
+                && fs::metadata(path).is_ok_and(|metadata| metadata.len() > read_offset)
+        });
+        if let Some((_, path, is_compressed)) = copy {
+            match self.open_file(&path, read_offset, is_compressed, now) {
+                Ok(file) => self.generations.push_front(file),
+                Err(err) => warn!(error = %err, path = %path.display(), "the copy of a cut file cannot be read"),
+            }
+        }
+        self.draining.push((old, progress));
+        Ok(())
+    }
+
+    fn park(&mut self) {
+        let Some(file) = self.generations.pop_back() else { return };
+        let unfinished = Unfinished { identity: file.identity(), offset: file.progress.acknowledged() };
+        self.parked = Some(Parked { unfinished, modified_ns: file.modified_ns() });
+    }
+
+    /// True when the log is open again.
+    fn unpark(&mut self, now: Instant) -> io::Result<bool> {
+        let Some(parked) = self.parked else { return Ok(true) };
+        let metadata = match fs::metadata(&self.path) {
+            Ok(metadata) => Some(metadata),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => None,
+            Err(err) => return Err(err),
+        };
+        let is_same = |metadata: &fs::Metadata| {
+            let modified_ns = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
+            Inode::of(metadata) == parked.unfinished.identity.inode && modified_ns == parked.modified_ns
+        };
+        if metadata.as_ref().is_some_and(is_same) {
+            return Ok(false);
+        }
+        let state = self.state();
+        self.parked = None;
+        self.open_generations(&state, now)?;
+        Ok(true)
+    }
+
+    /// Opens what `state` and the folder say, behind what is open already.
+    fn open_generations(&mut self, state: &LogState, now: Instant) -> io::Result<()> {
+        if let Some(kind) = self.options.archive {
+            let lines = match (state.unfinished.first(), self.options.start) {
+                (Some(unfinished), _) => unfinished.offset,
+                (None, Start::Offset(lines)) => lines,
+                (None, _) => 0,
+            };
+            if state.unfinished.is_empty() && !state.done.is_empty() {
+                return Ok(());
+            }
+            let file = open_regular(&self.path)?;
+            self.generations.push_back(TailedFile::archive(file, kind, lines, self.options.line_bytes_max, now)?);
+            return Ok(());
+        }
+        let all = self.candidates()?;
+        let candidates: Vec<Candidate> = all.iter().map(|(candidate, ..)| candidate.clone()).collect();
+        let wants_history = self.options.start == Start::History;
+        let plan = plan_generations(&state.unfinished, &state.done, &candidates, wants_history);
+        for Planned { idx, offset, is_known } in plan {
+            let (candidate, path, is_compressed) = &all[idx];
+            let is_held =
+                self.generations.iter().map(TailedFile::identity).chain(self.draining.iter().map(|(i, _)| *i)).any(
+                    |held| {
+                        held.inode == candidate.inode && held.fingerprint.fits(&candidate.head)
+                            || held.fingerprint.len > 0 && held.fingerprint.fits(&candidate.head)
+                    },
+                );
+            if is_held {
+                continue;
+            }
+            let is_current = idx + 1 == all.len();
+            let was_never_seen = !is_known && state.unfinished.is_empty() && state.done.is_empty();
+            let offset = match self.options.start {
+                Start::Offset(offset) if was_never_seen && is_current => offset,
+                Start::End if was_never_seen && is_current => u64::MAX,
+                _ => offset,
+            };
+            match self.open_file(path, offset, *is_compressed, now) {
+                Ok(file) => {
+                    info!(path = %path.display(), offset = file.read_offset(), "reading file");
+                    self.generations.push_back(file);
+                }
+                Err(err) if is_current => return Err(err),
+                // Compressed or deleted at this moment: the next look finds it under its new name, or not at all.
+                Err(err) => warn!(error = %err, path = %path.display(), "rotated file cannot be read"),
+            }
+        }
+        Ok(())
+    }
+
+    fn open_file(&self, path: &Path, offset: u64, is_compressed: bool, now: Instant) -> io::Result<TailedFile> {
+        let file = open_regular(path)?;
+        if is_compressed {
+            return TailedFile::compressed(file, offset, self.options.line_bytes_max, now);
+        }
+        if self.options.refuse_binary && looks_binary(&file)? {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a text file"));
+        }
+        let len = file.metadata()?.len();
+        let offset = match offset {
+            u64::MAX => len,
+            // Another file: a shorter one cannot have been read so far.
+            offset if offset > len => 0,
+            offset => offset,
+        };
+        TailedFile::plain(file, offset, self.options.line_bytes_max, now)
+    }
+
+    /// The log's files, oldest first, the current one last; with their paths, and whether they are compressed.
+    fn candidates(&self) -> io::Result<Vec<(Candidate, PathBuf, bool)>> {
+        // Rotation happens where the file lies, not where a link to it lies.
+        let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+            return Ok(Vec::new());
+        };
+        let mut rotated: Vec<(Rotation, i64, bool, PathBuf)> = Vec::new();
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let sibling = entry.file_name();
+            let Some((rotation, is_compressed)) = sibling.to_str().and_then(|sibling| rotation(name, sibling)) else {
+                continue;
+            };
+            let Ok(metadata) = entry.metadata() else { continue };
+            rotated.push((rotation, metadata.mtime(), is_compressed, entry.path()));
+        }
+        // By name; local time may step back, then the time of the last write decides nothing either.
+        rotated.sort_by(|a, b| (&a.0, a.1, a.2).cmp(&(&b.0, b.1, b.2)));
+        // While a file is being compressed both forms are there.
+        rotated.dedup_by(|later, earlier| later.0 == earlier.0);
+        let mut all = Vec::new();
+        for (_, _, is_compressed, path) in rotated {
+            if let Ok(candidate) = candidate(&path, is_compressed) {
+                all.push((candidate, path, is_compressed));
+            }
+        }
+        match candidate(&path, false) {
+            Ok(current) => all.push((current, self.path.clone(), false)),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+            Err(err) => return Err(err),
+        }
+        Ok(all)
+    }
+}
+
+fn candidate(path: &Path, is_compressed: bool) -> io::Result<Candidate> {
+    let file: File = open_regular(path)?;
+    let head = if is_compressed { read_gzip_head(&file)? } else { read_head(&file)? };
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Candidate { name, inode: Inode::of(&file.metadata()?), head })
+}
+
+/// The state of a log of which only the offset in its current file is known.
+pub fn state_at(path: &Path, offset: u64) -> Option<LogState> {
+    let file = open_regular(path).ok()?;
+    let metadata = file.metadata().ok()?;
+    if offset > metadata.len() {
+        return None;
+    }
+    let identity = Identity { inode: Inode::of(&metadata), fingerprint: Fingerprint::of(&read_head(&file).ok()?) };
+    Some(LogState { unfinished: vec![Unfinished { identity, offset }], done: Vec::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    const OPTIONS: OpenOptions =
+        OpenOptions { line_bytes_max: 100, archive: None, refuse_binary: false, start: Start::Offset(0) };
+
+    struct Scene {
+        folder: tempfile::TempDir,
+        now: Instant,
+        buffer: Vec<u8>,
+        receipts: Vec<Receipt>,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            Self { folder, now: Instant::now(), buffer: Vec::new(), receipts: Vec::new() }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.folder.path().join(name)
+        }
+
+        fn append(&self, name: &str, text: &str) {
+            let mut file = fs::OpenOptions::new().create(true).append(true).open(self.path(name)).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+        }
+
+        fn rename(&self, from: &str, to: &str) {
+            fs::rename(self.path(from), self.path(to)).unwrap();
+        }
+
+        fn gzip(&self, name: &str) {
+            let text = fs::read(self.path(name)).unwrap();
+            let file = File::create(self.path(&format!("{name}.gz"))).unwrap();
+            let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+            encoder.write_all(&text).unwrap();
+            encoder.finish().unwrap();
+            fs::remove_file(self.path(name)).unwrap();
+        }
+
+        fn open(&self, state: &LogState) -> Log {
+            Log::open(&self.path("0.log"), state, OPTIONS, self.now).unwrap()
+        }
+
+        /// Everything that can be read while `seconds` pass; lines are acknowledged at once.
+        fn read(&mut self, log: &mut Log, seconds: u64) -> String {
+            self.read_with(log, seconds, true)
+        }
+
+        fn read_with(&mut self, log: &mut Log, seconds: u64, acknowledges: bool) -> String {
+            let mut out = Vec::new();
+            let receipts = &mut self.receipts;
+            let mut take = |line: RawLine<'_>, receipt: &Receipt| {
+                out.push(String::from_utf8_lossy(line.bytes).into_owned());
+                if !acknowledges {
+                    receipts.push(receipt.share());
+                }
+                Take::More
+            };
+            for _ in 0..=seconds {
+                while log.turn(&mut self.buffer, self.now, &mut take).unwrap() == LogTurn::Read {}
+                self.now += Duration::from_secs(1);
+            }
+            out.join(" ")
+        }
+    }
+
+    #[test]
+    fn reads_generations_in_order() {
+        let mut scene = Scene::new();
+        scene.append("0.log", "1 a\n");
+        let mut log = scene.open(&LogState::default());
+        assert_eq!(scene.read(&mut log, 0), "1 a");
+        scene.append("0.log", "1 b\n");
+        scene.rename("0.log", "0.log.20260101-000000");
+        scene.append("0.log.20260101-000000", "1 late\n");
+        scene.append("0.log", "2 a\n");
+        scene.rename("0.log", "0.log.20260101-000010");
+        scene.append("0.log", "3 a\n");
+        assert_eq!(scene.read(&mut log, 8), "1 b 1 late 2 a 3 a");
+        assert_eq!(log.state().done.len(), 2);
+        // Compressing what was delivered changes nothing.
+        scene.gzip("0.log.20260101-000000");
+        scene.append("0.log", "3 b\n");
+        assert_eq!(scene.read(&mut log, 5), "3 b");
+    }
+
+    #[test]
+    fn survives_a_rename_that_is_undone() {
+        let mut scene = Scene::new();
+        scene.append("0.log", "a\n");
+        let mut log = scene.open(&LogState::default());
+        assert_eq!(scene.read(&mut log, 0), "a");
+        scene.rename("0.log", "0.log.20260101-000000");
+        assert_eq!(scene.read(&mut log, 1), "");
+        scene.rename("0.log.20260101-000000", "0.log");
+        scene.append("0.log", "b\n");
+        assert_eq!(scene.read(&mut log, 3), "b");
+    }
+
+    #[test]
+    fn catches_up_after_a_restart() {
+        let mut scene = Scene::new();
+        scene.append("0.log", "1 a\n1 b\n");
+        let mut log = scene.open(&LogState::default());
+        assert_eq!(scene.read_with(&mut log, 0, false), "1 a 1 b");
+        assert_eq!(log.acknowledged(), 0);
+        let state = log.state();
+        drop(log);
+        scene.rename("0.log", "0.log.20260101-000000");
+        scene.append("0.log", "2 a\n");
+        scene.gzip("0.log.20260101-000000");
+        scene.rename("0.log", "0.log.20260101-000010");
+        scene.append("0.log", "3 a\n");
+        let mut log = scene.open(&state);
+        assert_eq!(scene.read(&mut log, 8), "1 a 1 b 2 a 3 a");
+        let state = log.state();
+        let mut log = scene.open(&state);
+        assert_eq!(scene.read(&mut log, 8), "", "all was acknowledged");
+    }
+
+    #[test]
+    fn goes_on_at_the_acknowledged_place_in_a_compressed_file() {
+        let mut scene = Scene::new();
+        scene.append("0.log", "1 a\n");
+        let mut log = scene.open(&LogState::default());
+        assert_eq!(scene.read(&mut log, 0), "1 a");
+        let state = log.state();
+        scene.append("0.log", "1 b\n");
+        scene.rename("0.log", "0.log.20260101-000000");
+        scene.gzip("0.log.20260101-000000");
+        scene.append("0.log", "2 a\n");
+        assert_eq!(scene.read(&mut scene_open(&scene, &state), 8), "1 b 2 a");
+    }
+
+    fn scene_open(scene: &Scene, state: &LogState) -> Log {
+        scene.open(state)
+    }
+
+    #[test]
+    fn does_not_take_a_new_file_with_an_old_inode_for_the_old_one() {
+        let mut scene = Scene::new();
+        scene.append("0.log", "first content\n");
+        let mut log = scene.open(&LogState::default());
+        scene.read(&mut log, 0);
+        let state = log.state();
+        drop(log);
+        // The same inode with another content, as after a deletion and a new file.
+        fs::write(scene.path("0.log"), "second content, longer\n").unwrap();
+        let mut log = scene.open(&state);
+        assert_eq!(scene.read(&mut log, 0), "second content, longer");
+    }
+
+    #[test]
+    fn reads_the_rest_of_a_cut_file_from_its_copy() {
+        let mut scene = Scene::new();
+        scene.append("0.log", "1 a\n");
+        let mut log = scene.open(&LogState::default());
+        assert_eq!(scene.read(&mut log, 0), "1 a");
+        scene.append("0.log", "1 b\n");
+        fs::copy(scene.path("0.log"), scene.path("0.log.1")).unwrap();
+        fs::write(scene.path("0.log"), "2\n").unwrap();
+        assert_eq!(scene.read(&mut log, 4), "1 b 2");
+    }
+
+    #[test]
+    fn drains_a_deleted_file_and_is_over() {
+        let mut scene = Scene::new();
+        scene.append("0.log", "a\nno end");
+        let mut log = scene.open(&LogState::default());
+        fs::remove_file(scene.path("0.log")).unwrap();
+        assert_eq!(scene.read(&mut log, 3), "a no end");
+        scene.now += Duration::from_secs(3);
+        assert_eq!(log.turn(&mut Vec::new(), scene.now, &mut |_, _| Take::More).unwrap(), LogTurn::Over);
+    }
+
+    #[test]
+    fn closes_what_is_quiet_and_opens_it_when_it_grows() {
+        let mut scene = Scene::new();
+        scene.append("0.log", "a\n");
+        let mut log = scene.open(&LogState::default());
+        assert_eq!(scene.read(&mut log, 61), "a");
+        assert!(!log.is_open());
+        assert_eq!(log.acknowledged(), 2);
+        scene.append("0.log", "b\n");
+        assert_eq!(scene.read(&mut log, 0), "b");
+        assert_eq!(scene.read(&mut log, 61), "");
+        scene.append("0.log", "c\n");
+        scene.rename("0.log", "0.log.20260101-000000");
+        scene.append("0.log", "d\n");
+        assert_eq!(scene.read(&mut log, 4), "c d");
+    }
+
+    #[test]
+    fn begins_where_it_is_told() {
+        let mut scene = Scene::new();
+        scene.append("0.log.20260101-000000", "old\n");
+        scene.append("0.log", "a\nb\n");
+        let mut check = |start: Start, want: &str| {
+            let options = OpenOptions { start, ..OPTIONS };
+            let mut log = Log::open(&scene.path("0.log"), &LogState::default(), options, scene.now).unwrap();
+            assert_eq!(scene.read(&mut log, 3), want, "{start:?}");
+        };
+        check(Start::Offset(0), "a b");
+        check(Start::Offset(2), "b");
+        check(Start::Offset(99), "a b");
+        check(Start::End, "");
+        check(Start::History, "old a b");
+    }
+
+    #[test]
+    fn gives_up_the_oldest_generation() {
+        let mut scene = Scene::new();
+        scene.append("0.log", "old\n");
+        let mut log = scene.open(&LogState::default());
+        scene.rename("0.log", "0.log.20260101-000000");
+        scene.append("0.log", "new\n");
+        let state = log.state();
+        log.open_generations(&state, scene.now).unwrap();
+        assert_eq!((log.pinned_bytes(), log.skip_oldest()), (4, Some(4)));
+        assert_eq!(log.skip_oldest(), None);
+        assert_eq!(scene.read(&mut log, 3), "new");
+    }
+}

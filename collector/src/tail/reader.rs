@@ -1,0 +1,658 @@
+//! The reader: one thread that gives every log its turn.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::time::{Duration, Instant, SystemTime};
+
+use logstack_logql::Labels;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::file::{Compression, Take};
+use super::log::{Log, LogState, LogTurn, OpenOptions, Start, state_at};
+use super::watch::FolderWatch;
+use super::{FileStatus, ReadFrom, TailMetrics, TailSettings};
+use crate::discovery::Target;
+use crate::discovery::glob::Folders;
+use crate::discovery::targets::Targets;
+use crate::pipeline::{Context, Counters, Flush, Outgoing, Pipeline, SourceId, SourceLabels};
+use crate::positions::Positions;
+use crate::receipt::Receipt;
+use crate::ship::Shipper;
+use crate::state::{State, StateFile};
+
+/// Complete looks are at least so far apart, whatever a watch tells: a look costs some ms on a busy node.
+const SCAN_PAUSE: Duration = Duration::from_millis(100);
+/// How often stages are asked for what waited long enough.
+const FLUSH_PERIOD: Duration = Duration::from_millis(250);
+/// A log whose tenant has no room is looked at again after this.
+const BLOCKED_PAUSE: Duration = Duration::from_millis(20);
+/// A log that nothing happens to.
+const PARKED_PAUSE: Duration = Duration::from_secs(5);
+/// How often a second collector asks whether the first one has gone.
+const LOCK_PAUSE: Duration = Duration::from_millis(200);
+
+/// A job: its name and what is done to its lines.
+pub struct Job {
+    /// As configured.
+    pub name: String,
+    /// Compiled stages.
+    pub pipeline: Pipeline,
+    /// Files are archives of this kind, read once.
+    pub archive: Option<Compression>,
+}
+
+/// What the reader can be told while it runs.
+pub enum Command {
+    /// Another configuration: jobs that are `None` go on as they are, under their name. Files keep their places.
+    Replace {
+        /// All jobs, in order, by name; `None`: unchanged.
+        jobs: Vec<(String, Option<Job>)>,
+        /// What is read now.
+        targets: Arc<Targets>,
+        /// Where it goes; `None`: unchanged.
+        shipper: Option<Shipper>,
+    },
+}
+
+/// Reads the files of all targets until it is told to stop.
+pub struct Reader {
+    jobs: Vec<Job>,
+    targets: Arc<Targets>,
+    seen_version: u64,
+    settings: TailSettings,
+    shipper: Shipper,
+    /// Tasks of shippers that were replaced.
+    retired: Vec<JoinHandle<()>>,
+    counters: Counters,
+    positions: Positions,
+    state_file: Option<StateFile>,
+    /// Of logs that are not read now.
+    remembered: BTreeMap<String, LogState>,
+    /// No state was found: `read_from` decides.
+    is_first_start: bool,
+    first_scan_done: bool,
+    logs: HashMap<u64, Tailed>,
+    by_path: HashMap<PathBuf, u64>,
+    due: BinaryHeap<Reverse<(Instant, u64)>>,
+    next_id: u64,
+    failed: HashMap<PathBuf, Instant>,
+    watch: FolderWatch,
+    metrics: Arc<TailMetrics>,
+    commands: mpsc::Receiver<Command>,
+    shutdown: CancellationToken,
+}
+
+struct Tailed {
+    log: Log,
+    job_idx: usize,
+    source: SourceLabels,
+    pause: Duration,
+    /// Its entries go to this tenant, which had no room.
+    blocked: Option<Option<Box<str>>>,
+    lines: u64,
+}
+
+impl Reader {
+    /// Reads the positions file, opens nothing yet.
+    ///
+    /// # Errors
+    /// When the positions file exists and cannot be read.
+    #[allow(clippy::too_many_arguments, reason = "called once, by the collector")]
+    pub fn new(
+        jobs: Vec<Job>,
+        targets: Arc<Targets>,
+        settings: TailSettings,
+        shipper: Shipper,
+        counters: Counters,
+        metrics: Arc<TailMetrics>,
+        commands: mpsc::Receiver<Command>,
+        shutdown: CancellationToken,
+    ) -> std::io::Result<Self> {
+        let positions = settings.positions_file.as_deref().map_or_else(|| Ok(Positions::default()), Positions::load)?;
+        let state_file = settings.state_file.as_deref().map(StateFile::new);
+        Ok(Self {
+            jobs,
+            targets,
+            seen_version: u64::MAX,
+            settings,
+            shipper,
+            retired: Vec::new(),
+            counters,
+            positions,
+            state_file,
+            remembered: BTreeMap::new(),
+            is_first_start: true,
+            first_scan_done: false,
+            logs: HashMap::new(),
+            by_path: HashMap::new(),
+            due: BinaryHeap::new(),
+            next_id: 0,
+            failed: HashMap::new(),
+            watch: FolderWatch::new(),
+            metrics,
+            commands,
+            shutdown,
+        })
+    }
+
+    /// Runs on the calling thread until shutdown, then hands over what was read and gives the senders to wait for.
+    pub fn run(mut self) -> (Vec<JoinHandle<()>>, Committer) {
+        if self.wait_for_lock() {
+            self.load_state();
+            self.read_all();
+        }
+        let mut tasks = std::mem::take(&mut self.retired);
+        let Self { jobs, logs, positions, state_file, remembered, settings, shipper, metrics, .. } = self;
+        // What stages keep back is not complete: it is not sent, its place is held, and it will be read again.
+        drop(jobs);
+        tasks.extend(shipper.finish());
+        let logs = logs.into_values().map(|tailed| tailed.log).collect();
+        (
+            tasks,
+            Committer {
+                logs,
+                positions,
+                state_file,
+                remembered,
+                path: settings.positions_file,
+                read_only: settings.read_only,
+                metrics,
+            },
+        )
+    }
+
+    fn wait_for_lock(&mut self) -> bool {
+        if self.settings.read_only {
+            return true;
+        }
+        let Some(state_file) = &mut self.state_file else { return true };
+        let mut told = false;
+        while !state_file.try_lock() {
+            if !std::mem::replace(&mut told, true) {
+                info!("another collector holds the state file, waiting for it to stop");
+            }
+            if self.shutdown.is_cancelled() {
+                return false;
+            }
+            std::thread::sleep(LOCK_PAUSE);
+        }
+        true
+    }
+
+    fn load_state(&mut self) {
+        if let Some(state) = self.state_file.as_mut().and_then(StateFile::load) {
+            self.is_first_start = false;
+            self.remembered = state.logs;
+        }
+        // Promtail's file alone: not the first start either, this node was read before.
+        self.is_first_start &= self.positions.is_empty();
+    }
+
+    fn read_all(&mut self) {
+        let mut buffer = Vec::new();
+        let mut last_scan: Option<Instant> = None;
+        let mut next_commit = Instant::now() + self.settings.positions_period;
+        let mut next_flush = Instant::now();
+        while !self.shutdown.is_cancelled() {
+            while let Ok(command) = self.commands.try_recv() {
+                self.obey(command);
+            }
+            let now = Instant::now();
+            let version = self.targets.version();
+            let since = last_scan.map(|last| now.duration_since(last));
+            let wants_scan = version != self.seen_version
+                || since.is_none_or(|since| since >= self.settings.sync_period || self.watch.changed());
+            if wants_scan && since.is_none_or(|since| since >= SCAN_PAUSE) {
+                self.seen_version = version;
+                self.scan(now);
+                last_scan = Some(now);
+            } else if wants_scan {
+                self.watch.touch();
+            }
+            let busy = self.read_turns(&mut buffer);
+            if now >= next_flush {
+                self.flush_pipelines(Flush::Expired);
+                next_flush = now + FLUSH_PERIOD;
+            }
+            self.shipper.flush(false);
+            if now >= next_commit {
+                self.commit();
+                next_commit = now + self.settings.positions_period;
+            }
+            if !busy {
+                let next = self
+                    .due
+                    .peek()
+                    .map_or(self.settings.poll_min, |Reverse((at, _))| at.saturating_duration_since(Instant::now()));
+                std::thread::sleep(next.clamp(Duration::from_millis(5), Duration::from_millis(100)));
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        let Command::Replace { jobs, targets, shipper } = command;
+        let places: HashMap<String, usize> =
+            jobs.iter().enumerate().map(|(idx, (name, _))| (name.clone(), idx)).collect();
+        for tailed in self.logs.values_mut() {
+            // Until the next look a log without a job waits.
+            let name = self.jobs.get(tailed.job_idx).map(|job| &job.name);
+            tailed.job_idx = name.and_then(|name| places.get(name)).copied().unwrap_or(usize::MAX);
+        }
+        let mut old: HashMap<String, Job> = self.jobs.drain(..).map(|job| (job.name.clone(), job)).collect();
+        for (name, job) in jobs {
+            match job {
+                Some(job) => self.jobs.push(job),
+                None => self.jobs.extend(old.remove(&name)),
+            }
+        }
+        // What jobs that change kept back goes out as it is: nobody will complete it.
+        let mut leaving: Vec<Job> = old.into_values().collect();
+        for job in &mut leaving {
+            flush_pipeline(&mut job.pipeline, Flush::All, &mut self.shipper);
+        }
+        if let Some(shipper) = shipper {
+            let old = std::mem::replace(&mut self.shipper, shipper);
+            self.retired.retain(|task| !task.is_finished());
+            self.retired.extend(old.finish());
+        }
+        self.targets = targets;
+        self.seen_version = u64::MAX;
+    }
+
+    /// Opens files that have come, lets go of those that nobody wants. A file belongs to the first job that claims it.
+    fn scan(&mut self, now: Instant) {
+        TailMetrics::add(&self.metrics.scans, 1);
+        let targets = self.targets.active();
+        let mut folders = Folders::default();
+        let mut claimed: HashSet<PathBuf> = HashSet::new();
+        for target in &targets {
+            for path in target.files(&mut folders) {
+                if claimed.insert(path.clone()) {
+                    self.claim(target, path, now);
+                }
+            }
+        }
+        self.watch.add_all(folders.paths());
+        self.metrics.watch_failures.store(self.watch.failures(), Ordering::Relaxed);
+        let unwanted: Vec<u64> = self
+            .by_path
+            .iter()
+            // A deleted file is drained: its lines were written while somebody wanted them.
+            .filter(|(path, _)| !claimed.contains(*path) && path.exists())
+            .map(|(_, id)| *id)
+            .collect();
+        unwanted.into_iter().for_each(|id| self.let_go(id));
+        self.failed.retain(|path, _| claimed.contains(path));
+        self.first_scan_done = true;
+        self.limit_pinned();
+        self.publish();
+    }
+
+    fn claim(&mut self, target: &Target, path: PathBuf, now: Instant) {
+        if let Some(id) = self.by_path.get(&path) {
+            let Some(tailed) = self.logs.get_mut(id) else { return };
+            let labels = with_filename(&target.labels, &path);
+            if tailed.source.labels != labels || tailed.job_idx != target.job_idx {
+                // Handed over where it stands: no gap, no repetition.
+                self.next_id += 1;
+                tailed.source = SourceLabels { labels, id: self.next_id };
+                tailed.job_idx = target.job_idx;
+            }
+            return;
+        }
+        if self.failed.get(&path).is_some_and(|until| *until > now) {
+            return;
+        }
+        let options = OpenOptions {
+            line_bytes_max: self.settings.line_bytes_max,
+            archive: self.jobs.get(target.job_idx).and_then(|job| job.archive),
+            refuse_binary: !path.starts_with(&self.settings.pod_logs_root),
+            start: Start::Offset(0),
+        };
+        let (state, start) = self.where_to_begin(&path, options.archive.is_some());
+        match Log::open(&path, &state, OpenOptions { start, ..options }, now) {
+            Ok(log) => {
+                self.next_id += 1;
+                let id = self.next_id;
+                self.failed.remove(&path);
+                self.remembered.remove(&*path.to_string_lossy());
+                let labels = with_filename(&target.labels, &path);
+                let tailed = Tailed {
+                    log,
+                    job_idx: target.job_idx,
+                    source: SourceLabels { labels, id },
+                    pause: self.settings.poll_min,
+                    blocked: None,
+                    lines: 0,
+                };
+                self.by_path.insert(path, id);
+                self.logs.insert(id, tailed);
+                self.due.push(Reverse((now, id)));
+            }
+            Err(err) => {
+                let again = self.settings.sync_period;
+                if self.failed.insert(path.clone(), now + again).is_none() {
+                    warn!(error = %err, path = %path.display(), "file cannot be read, trying again later");
+                }
+            }
+        }
+    }
+
+    fn where_to_begin(&self, path: &Path, is_archive: bool) -> (LogState, Start) {
+        if let Some(state) = self.remembered.get(&*path.to_string_lossy()) {
+            return (state.clone(), Start::Offset(0));
+        }
+        if let Some(offset) = self.positions.offset(path) {
+            if is_archive {
+                return (LogState::default(), Start::Offset(offset));
+            }
+            // Promtail knows no identity: an offset behind the end belongs to a file that was rotated since.
+            return match state_at(path, offset) {
+                Some(state) => (state, Start::Offset(0)),
+                None => (LogState::default(), Start::Offset(0)),
+            };
+        }
+        let is_recent = |age: Duration| {
+            let modified = path.metadata().and_then(|metadata| metadata.modified()).ok();
+            modified.and_then(|at| SystemTime::now().duration_since(at).ok()).is_none_or(|since| since <= age)
+        };
+        let start = match self.settings.read_from {
+            _ if !self.is_first_start && path.starts_with(&self.settings.pod_logs_root) => Start::History,
+            _ if !self.is_first_start || self.first_scan_done => Start::Offset(0),
+            ReadFrom::Beginning => Start::Offset(0),
+            ReadFrom::End => Start::End,
+            ReadFrom::Since(age) if is_recent(age) => Start::Offset(0),
+            ReadFrom::Since(_) => Start::End,
+        };
+        (LogState::default(), start)
+    }
+
+    /// Gives every log that is due one turn; true when any had something.
+    fn read_turns(&mut self, buffer: &mut Vec<u8>) -> bool {
+        let mut busy = false;
+        let now = Instant::now();
+        // Only what is due now: a log that has more comes again after all others.
+        let mut due = Vec::new();
+        while let Some(Reverse((at, id))) = self.due.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.due.pop();
+            due.push(id);
+        }
+        for id in due {
+            let Some(next) = self.turn(id, buffer, &mut busy) else { continue };
+            self.due.push(Reverse((next, id)));
+        }
+        busy
+    }
+
+    /// One turn; returns when the next one is due, `None` when the log is over.
+    fn turn(&mut self, id: u64, buffer: &mut Vec<u8>, busy: &mut bool) -> Option<Instant> {
+        let tailed = self.logs.get_mut(&id)?;
+        let now = Instant::now();
+        if let Some(tenant) = &tailed.blocked {
+            if !self.shipper.has_room(tenant.as_deref()) {
+                return Some(now + BLOCKED_PAUSE);
+            }
+            tailed.blocked = None;
+        }
+        if !self.shipper.has_room(None) && self.shipper.is_over_budget() {
+            return Some(now + BLOCKED_PAUSE);
+        }
+        let Some(job) = self.jobs.get_mut(tailed.job_idx) else { return Some(now + PARKED_PAUSE) };
+        let (shipper, metrics, counters) = (&mut self.shipper, &self.metrics, &self.counters);
+        let rate = &mut self.settings.rate;
+        let (source, lines, pipeline) = (&tailed.source, &mut tailed.lines, &mut job.pipeline);
+        let mut wait = Duration::ZERO;
+        let mut blocked: Option<Option<Box<str>>> = None;
+        let now_ns = now_ns();
+        let mut taken = (0u64, 0u64);
+        let turn = tailed.log.turn(buffer, now, &mut |line, receipt| {
+            taken.0 += 1;
+            taken.1 += line.bytes.len() as u64;
+            let mut cx = Context {
+                now,
+                now_ns,
+                source: SourceId(id),
+                receipt: Some(receipt),
+                line_start: line.start,
+                wait: Duration::ZERO,
+            };
+            let mut limited = Duration::ZERO;
+            pipeline.run(source, line.bytes, &mut cx, &mut |mut outgoing: Outgoing<'_>| {
+                if let Some((bucket, drops)) = rate {
+                    if !*drops {
+                        limited = bucket.take(now);
+                    } else if !bucket.try_take(now) {
+                        counters.dropped("global_rate_limiter_drop").count();
+                        outgoing.held.drain(..).for_each(Receipt::settle);
+                        return;
+                    }
+                }
+                if !shipper.add(&mut outgoing) {
+                    blocked = Some(outgoing.entry.tenant.map(Box::from));
+                }
+            });
+            wait = wait.max(cx.wait).max(limited);
+            if wait > Duration::ZERO || blocked.is_some() { Take::Enough } else { Take::More }
+        });
+        *lines += taken.0;
+        TailMetrics::add(&metrics.lines, taken.0);
+        TailMetrics::add(&metrics.bytes, taken.1);
+        tailed.blocked = blocked;
+        match turn {
+            Ok(LogTurn::Read) => {
+                *busy = true;
+                tailed.pause = self.settings.poll_min;
+                Some(now + wait)
+            }
+            Ok(LogTurn::Paused) => {
+                tailed.pause = self.settings.poll_min;
+                Some(now + wait.max(if tailed.blocked.is_some() { BLOCKED_PAUSE } else { Duration::ZERO }))
+            }
+            Ok(LogTurn::Idle) => {
+                tailed.pause = (tailed.pause * 2).min(self.settings.poll_max);
+                Some(now + tailed.pause)
+            }
+            Ok(LogTurn::Parked) => Some(now + PARKED_PAUSE),
+            Ok(LogTurn::Over) => {
+                self.end(id);
+                None
+            }
+            Err(err) => {
+                warn!(error = %err, path = %tailed.log.path.display(), "file cannot be read, trying again");
+                tailed.pause = self.settings.poll_max;
+                Some(now + self.settings.poll_max)
+            }
+        }
+    }
+
+    /// The log's writer has gone and all is read.
+    fn end(&mut self, id: u64) {
+        self.flush_pipelines(Flush::Source(SourceId(id)));
+        let Some(tailed) = self.logs.remove(&id) else { return };
+        info!(path = %tailed.log.path.display(), "log is over");
+        self.by_path.remove(&tailed.log.path);
+        self.positions.forget(&tailed.log.path);
+        // The next file of this name may wait already.
+        self.watch.touch();
+    }
+
+    /// Nobody wants the log any more; where it stands is remembered.
+    fn let_go(&mut self, id: u64) {
+        self.flush_pipelines(Flush::Source(SourceId(id)));
+        let Some(tailed) = self.logs.remove(&id) else { return };
+        info!(path = %tailed.log.path.display(), "log is not wanted any more");
+        self.by_path.remove(&tailed.log.path);
+        self.positions.set_offset(&tailed.log.path, tailed.log.acknowledged());
+        self.remembered.insert(tailed.log.path.to_string_lossy().into_owned(), tailed.log.state());
+    }
+
+    fn flush_pipelines(&mut self, what: Flush) {
+        for job in &mut self.jobs {
+            flush_pipeline(&mut job.pipeline, what, &mut self.shipper);
+        }
+    }
+
+    /// Gives up old generations when too many bytes wait that the disk could use.
+    fn limit_pinned(&mut self) {
+        let (log_max, all_max) = self.settings.pinned_bytes_max;
+        let mut all = 0;
+        let mut by_size: Vec<(u64, u64)> = Vec::new();
+        for (id, tailed) in &mut self.logs {
+            let mut pinned = tailed.log.pinned_bytes();
+            while pinned > log_max && skip(tailed, &self.metrics) {
+                pinned = tailed.log.pinned_bytes();
+            }
+            if pinned > 0 {
+                by_size.push((pinned, *id));
+                all += pinned;
+            }
+        }
+        by_size.sort_unstable_by(|a, b| b.cmp(a));
+        for (pinned, id) in by_size {
+            if all <= all_max {
+                return;
+            }
+            if let Some(tailed) = self.logs.get_mut(&id).filter(|tailed| tailed.log.pinned_bytes() > 0)
+                && skip(tailed, &self.metrics)
+            {
+                all = all.saturating_sub(pinned.saturating_sub(tailed.log.pinned_bytes()));
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let status = |tailed: &Tailed| {
+            let (read_bytes, file_bytes) = tailed.log.read_and_length();
+            FileStatus {
+                path: tailed.log.path.clone(),
+                job_idx: tailed.job_idx,
+                labels: tailed.source.labels.clone(),
+                read_bytes,
+                file_bytes,
+                lag_bytes: tailed.log.lag_bytes(),
+                lines: tailed.lines,
+            }
+        };
+        let mut files: Vec<FileStatus> = self.logs.values().map(status).collect();
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        let open = self.logs.values().filter(|tailed| tailed.log.is_open()).count();
+        self.metrics.known_files.store(files.len() as u64, Ordering::Relaxed);
+        self.metrics.open_files.store(open as u64, Ordering::Relaxed);
+        *self.metrics.files.lock() = files;
+    }
+
+    fn commit(&mut self) {
+        self.publish();
+        if self.settings.read_only {
+            return;
+        }
+        let logs = self.logs.values().map(|tailed| &tailed.log);
+        write_positions(
+            logs,
+            &mut self.positions,
+            self.state_file.as_mut(),
+            &mut self.remembered,
+            self.settings.positions_file.as_deref(),
+            &self.metrics,
+        );
+    }
+}
+
+fn skip(tailed: &mut Tailed, metrics: &TailMetrics) -> bool {
+    let Some(bytes) = tailed.log.skip_oldest() else { return false };
+    warn!(path = %tailed.log.path.display(), bytes, "rotated file given up unread: the collector is too far behind (collector.max_pinned_bytes)");
+    TailMetrics::add(&metrics.skipped_generations, 1);
+    TailMetrics::add(&metrics.skipped_bytes, bytes);
+    true
+}
+
+fn flush_pipeline(pipeline: &mut Pipeline, what: Flush, shipper: &mut Shipper) {
+    if !pipeline.keeps_back() {
+        return;
+    }
+    let mut cx = Context {
+        now: Instant::now(),
+        now_ns: now_ns(),
+        source: SourceId(0),
+        receipt: None,
+        line_start: 0,
+        wait: Duration::ZERO,
+    };
+    pipeline.flush(what, &mut cx, &mut |mut outgoing| {
+        shipper.add(&mut outgoing);
+    });
+}
+
+/// Writes the last positions, after the senders are done.
+pub struct Committer {
+    logs: Vec<Log>,
+    positions: Positions,
+    state_file: Option<StateFile>,
+    remembered: BTreeMap<String, LogState>,
+    path: Option<PathBuf>,
+    read_only: bool,
+    metrics: Arc<TailMetrics>,
+}
+
+impl Committer {
+    /// Writes what is acknowledged by now.
+    pub fn commit(mut self) {
+        if self.read_only {
+            return;
+        }
+        write_positions(
+            self.logs.iter(),
+            &mut self.positions,
+            self.state_file.as_mut(),
+            &mut self.remembered,
+            self.path.as_deref(),
+            &self.metrics,
+        );
+    }
+}
+
+fn write_positions<'l>(
+    logs: impl Iterator<Item = &'l Log>,
+    positions: &mut Positions,
+    state_file: Option<&mut StateFile>,
+    remembered: &mut BTreeMap<String, LogState>,
+    path: Option<&Path>,
+    metrics: &TailMetrics,
+) {
+    remembered.retain(|path, _| Path::new(path).exists());
+    let mut state = State { logs: remembered.clone(), cursors: BTreeMap::new() };
+    for log in logs {
+        positions.set_offset(&log.path, log.acknowledged());
+        state.logs.insert(log.path.to_string_lossy().into_owned(), log.state());
+    }
+    if let Some(state_file) = state_file
+        && let Err(err) = state_file.store(state)
+    {
+        TailMetrics::add(&metrics.state_errors, 1);
+        warn!(error = %err, "the state cannot be written: after a crash lines would be sent again");
+    }
+    let Some(path) = path else { return };
+    positions.forget_missing();
+    if let Err(err) = positions.store(path) {
+        TailMetrics::add(&metrics.state_errors, 1);
+        warn!(error = %err, path = %path.display(), "positions cannot be written: after a crash lines would be sent again");
+    }
+}
+
+fn with_filename(labels: &Labels, path: &Path) -> Labels {
+    let filename = ("filename", path.to_string_lossy());
+    Labels::from_pairs(labels.iter().map(|(n, v)| (n, v.into())).chain([filename]))
+}
+
+fn now_ns() -> i64 {
+    i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
+}
