@@ -28,6 +28,7 @@ use tracing::{info, warn};
 use discovery::kubernetes;
 use discovery::targets::Targets;
 use pipeline::{Context, Counters, Flush, Outgoing, Pipeline, SourceId, SourceLabels};
+use ship::client::SenderTask;
 use ship::metrics::ClientMetrics;
 use ship::{Budget, Clients, Shipper};
 use tail::{Command, Committer, Reader, TailMetrics};
@@ -55,7 +56,7 @@ pub enum Error {
 /// A running collector.
 pub struct Collector {
     config: CollectorConfig,
-    reading: JoinHandle<(Vec<JoinHandle<()>>, Committer)>,
+    reading: JoinHandle<(Vec<SenderTask>, Committer)>,
     stop_reading: CancellationToken,
     stop_sending: CancellationToken,
     stop_discovery: CancellationToken,

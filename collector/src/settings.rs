@@ -75,6 +75,7 @@ pub fn tail(config: &CollectorConfig) -> TailSettings {
         },
         pinned_bytes_max: (own.max_pinned_bytes.container.0, own.max_pinned_bytes.node.0),
         pod_logs_root: own.pod_logs_root.clone(),
+        exclusive: own.exclusive_files,
         rate: limits
             .readline_rate_enabled
             .then(|| (Bucket::new(limits.readline_rate, limits.readline_burst), limits.readline_rate_drop)),

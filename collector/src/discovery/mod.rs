@@ -7,7 +7,7 @@ pub mod relabel;
 pub mod targets;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use logstack_logql::Labels;
 
@@ -39,6 +39,12 @@ impl Target {
         }
         files.retain(|path| !self.exclude.as_ref().is_some_and(|exclude| exclude.matches(path)));
         files.into_iter().collect()
+    }
+
+    /// True when a file of that name would be one of [`Self::files`].
+    pub fn wants(&self, path: &Path) -> bool {
+        let is_wanted = self.path.matches(path) || self.aliases.iter().any(|alias| alias.matches(path));
+        is_wanted && !self.exclude.as_ref().is_some_and(|exclude| exclude.matches(path))
     }
 }
 

@@ -1,13 +1,14 @@
 //! Sends batches to one client's URL: one request in flight a tenant, so that streams keep their order; retries until
 //! the answer is final.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use reqwest::header::HeaderMap;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use xxhash_rust::xxh3::xxh3_64;
@@ -101,6 +102,15 @@ enum Outcome {
     Acknowledged,
     Dropped(Reason),
     Halve,
+    Retired,
+}
+
+/// What the sender before left.
+async fn inherit(before: Option<SenderTask>) -> VecDeque<Accounted> {
+    match before {
+        Some(before) => before.await.unwrap_or_default().into(),
+        None => VecDeque::new(),
+    }
 }
 
 /// Sends the batches of one tenant.
@@ -113,21 +123,50 @@ pub struct Sending {
     pub tenant: Option<String>,
     /// Batches that do not get through are given up.
     pub shutdown: CancellationToken,
+    /// Batches that do not get through are handed to the sender that follows this one.
+    pub retired: CancellationToken,
+    /// The sender before this one: what it leaves goes first.
+    pub before: Option<SenderTask>,
 }
+
+/// A sender at work; gives the batches that it leaves to its successor.
+pub type SenderTask = JoinHandle<Vec<Accounted>>;
 
 impl Sending {
     /// Sends one batch after the other until the channel closes. On shutdown a batch that does not get through is given
     /// up without being settled: it will be read again.
-    pub async fn run(self, mut batches: mpsc::UnboundedReceiver<Accounted>) {
-        while let Some(batch) = batches.recv().await {
+    pub async fn run(mut self, mut batches: mpsc::UnboundedReceiver<Accounted>) -> Vec<Accounted> {
+        let shutdown = self.shutdown.clone();
+        let before = self.before.take();
+        let mut waiting = tokio::select! {
+            waiting = inherit(before) => waiting,
+            () = shutdown.cancelled() => return Vec::new(),
+        };
+        loop {
+            let next = match waiting.pop_front() {
+                Some(batch) => Some(batch),
+                None => batches.recv().await,
+            };
+            let Some(batch) = next else { return Vec::new() };
             tokio::select! {
-                () = self.send(batch.batch()) => batch.settle(),
-                () = self.shutdown.cancelled() => return,
+                is_done = self.send(batch.batch()) => match is_done {
+                    true => batch.settle(),
+                    false => {
+                        waiting.push_front(batch);
+                        // Whoever retired this sender closes the channel.
+                        while let Some(batch) = batches.recv().await {
+                            waiting.push_back(batch);
+                        }
+                        return waiting.into();
+                    }
+                },
+                () = shutdown.cancelled() => return Vec::new(),
             }
         }
     }
 
-    async fn send(&self, batch: &Batch) {
+    /// False when this sender is retired before the batch is through.
+    async fn send(&self, batch: &Batch) -> bool {
         let mut parts = vec![batch.whole()];
         while let Some(part) = parts.pop() {
             let raw = batch.encode(&part, &self.settings.external_labels);
@@ -147,6 +186,7 @@ impl Sending {
                 Outcome::Dropped(reason) => {
                     self.metrics.drop_entries(self.tenant.as_deref(), reason, entries, body.len() as u64);
                 }
+                Outcome::Retired => return false,
                 Outcome::Halve => match halve(&part) {
                     // The first half leaves first: streams keep their order.
                     Some((first, second)) => parts.extend([second, first]),
@@ -157,6 +197,7 @@ impl Sending {
                 },
             }
         }
+        true
     }
 
     async fn deliver(&self, body: &bytes::Bytes, batch: &Batch, part: &Part) -> Outcome {
@@ -199,7 +240,10 @@ impl Sending {
             } else {
                 debug!(client = settings.name, attempt, %outcome, ?delay, "push failed again");
             }
-            tokio::time::sleep(delay).await;
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = self.retired.cancelled() => return Outcome::Retired,
+            }
         }
     }
 

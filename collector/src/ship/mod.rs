@@ -19,14 +19,13 @@ use std::time::Instant;
 use logstack_logql::Labels;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::pipeline::Outgoing;
 use crate::receipt::Receipt;
 use batch::Batch;
-use client::{ClientSettings, Sending};
+use client::{ClientSettings, SenderTask, Sending};
 use metrics::{ClientMetrics, Reason};
 
 /// Batches of a tenant that wait behind the one that is being sent; with more, its sources wait.
@@ -152,12 +151,18 @@ impl Clients {
             metrics: metrics.clone(),
             tenants: HashMap::new(),
         };
-        Shipper { clients: self.clients.iter().map(client).collect(), shared: self.clone(), printer: None }
+        Shipper {
+            clients: self.clients.iter().map(client).collect(),
+            shared: self.clone(),
+            printer: None,
+            retired: CancellationToken::new(),
+        }
     }
 
     /// A way that ends in `printer`: entries as text, a line each.
     pub fn printer(&self, printer: mpsc::Sender<String>) -> Shipper {
-        Shipper { clients: Vec::new(), shared: self.clone(), printer: Some(printer) }
+        let retired = CancellationToken::new();
+        Shipper { clients: Vec::new(), shared: self.clone(), printer: Some(printer), retired }
     }
 
     /// Name and counters of each client.
@@ -177,6 +182,7 @@ pub struct Shipper {
     shared: Clients,
     /// Of a dry run.
     printer: Option<mpsc::Sender<String>>,
+    retired: CancellationToken,
 }
 
 struct Client {
@@ -190,7 +196,7 @@ struct Tenant {
     open_bytes: usize,
     queued: Arc<AtomicUsize>,
     sender: mpsc::UnboundedSender<Accounted>,
-    task: JoinHandle<()>,
+    task: SenderTask,
 }
 
 impl Shipper {
@@ -218,7 +224,7 @@ impl Shipper {
             let batch_bytes = client.settings.batch_bytes;
             let is_best_effort = client.settings.best_effort;
             let metrics = client.metrics.clone();
-            let tenant = client.tenant(entry.tenant, &self.shared);
+            let tenant = client.tenant(entry.tenant, &self.shared, &self.retired);
             let bytes = batch::content_bytes(line, entry.metadata);
             if tenant.open.entries > 0 && tenant.open.content_bytes + bytes > batch_bytes {
                 tenant.close(&self.shared.budget, is_best_effort, &metrics, entry.tenant);
@@ -276,8 +282,30 @@ impl Shipper {
         }
     }
 
+    /// Goes on where `old` stops: what it has not sent leaves first, by the same client and tenant, so that streams keep
+    /// their order. What was meant for a client that is not there any more is forgotten.
+    pub fn follow(&mut self, mut old: Self) {
+        old.flush(true);
+        old.retired.cancel();
+        for (idx, client) in old.clients.into_iter().enumerate() {
+            let places = self.clients.iter().map(|new| new.settings.name == client.settings.name);
+            let place = places.clone().position(|is_same| is_same).unwrap_or(idx);
+            for (id, Tenant { task, .. }) in client.tenants {
+                match self.clients.get_mut(place) {
+                    Some(new) if !new.tenants.contains_key(&id) => {
+                        let tenant = new.start(id.as_deref(), &self.shared, &self.retired, Some(task));
+                        new.tenants.insert(id, tenant);
+                    }
+                    _ => drop(self.shared.runtime.spawn(async move {
+                        task.await.unwrap_or_default().into_iter().for_each(Accounted::settle);
+                    })),
+                }
+            }
+        }
+    }
+
     /// Hands over what is left and gives the senders' tasks to wait for.
-    pub fn finish(mut self) -> Vec<JoinHandle<()>> {
+    pub fn finish(mut self) -> Vec<SenderTask> {
         self.flush(true);
         let tenants = self.clients.into_iter().flat_map(|client| client.tenants.into_values());
         tenants.map(|tenant| tenant.task).collect()
@@ -285,19 +313,33 @@ impl Shipper {
 }
 
 impl Client {
-    fn tenant(&mut self, id: Option<&str>, shared: &Clients) -> &mut Tenant {
+    fn tenant(&mut self, id: Option<&str>, shared: &Clients, retired: &CancellationToken) -> &mut Tenant {
         let key: Option<Box<str>> = id.map(Box::from);
-        self.tenants.entry(key).or_insert_with_key(|id| {
-            let (sender, receiver) = mpsc::unbounded_channel();
-            let sending = Sending {
-                settings: self.settings.clone(),
-                metrics: self.metrics.clone(),
-                tenant: id.as_deref().map(str::to_owned),
-                shutdown: shared.shutdown.clone(),
-            };
-            let task = shared.runtime.spawn(sending.run(receiver));
-            Tenant { open: Batch::new(Instant::now()), open_bytes: 0, queued: Arc::default(), sender, task }
-        })
+        if !self.tenants.contains_key(&key) {
+            let tenant = self.start(id, shared, retired, None);
+            self.tenants.insert(key.clone(), tenant);
+        }
+        self.tenants.get_mut(&key).expect("inserted above")
+    }
+
+    fn start(
+        &self,
+        id: Option<&str>,
+        shared: &Clients,
+        retired: &CancellationToken,
+        before: Option<SenderTask>,
+    ) -> Tenant {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let sending = Sending {
+            settings: self.settings.clone(),
+            metrics: self.metrics.clone(),
+            tenant: id.map(str::to_owned),
+            shutdown: shared.shutdown.clone(),
+            retired: retired.clone(),
+            before,
+        };
+        let task = shared.runtime.spawn(sending.run(receiver));
+        Tenant { open: Batch::new(Instant::now()), open_bytes: 0, queued: Arc::default(), sender, task }
     }
 }
 

@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use memchr::{memchr, memchr_iter};
@@ -196,14 +196,17 @@ impl TailedFile {
         self.read_offset
     }
 
-    /// When bytes were last taken.
-    pub fn last_growth(&self) -> Instant {
-        self.last_growth
-    }
-
-    /// True when it has not grown for `quiet`.
+    /// True when it has not grown for `quiet`, as far as we saw or as its times say.
     pub fn is_quiet(&self, now: Instant, quiet: Duration) -> bool {
-        now.saturating_duration_since(self.last_growth) >= quiet
+        let is_old = || match &self.source {
+            Source::Plain(file) => {
+                let modified = file.metadata().and_then(|metadata| metadata.modified()).ok();
+                // A clock that was set back says nothing.
+                modified.and_then(|at| SystemTime::now().duration_since(at).ok()).is_some_and(|since| since >= quiet)
+            }
+            _ => false,
+        };
+        now.saturating_duration_since(self.last_growth) >= quiet || is_old()
     }
 
     /// Bytes that are not taken yet, and whether the file has lost its name. Compressed files do not know.

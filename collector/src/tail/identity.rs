@@ -3,6 +3,7 @@
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
+use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -10,19 +11,34 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Bytes of a file that are hashed at most.
 pub const HEAD_BYTES_MAX: usize = 1024;
 
-/// Device and inode.
+/// Device and inode, and when the inode was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Inode {
     /// Device.
     pub device: u64,
     /// Inode.
     pub inode: u64,
+    /// ns since the epoch: tells a file from the next one with its inode number. 0 where the filesystem does not say.
+    #[serde(default)]
+    pub born_ns: i64,
 }
 
 impl Inode {
     /// Of an open file or a path.
     pub fn of(metadata: &Metadata) -> Self {
-        Self { device: metadata.dev(), inode: metadata.ino() }
+        let born = metadata.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        let born_ns = born.and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(0);
+        Self { device: metadata.dev(), inode: metadata.ino(), born_ns }
+    }
+
+    /// True when both are the same file. Devices may be numbered anew at a boot; where the time of birth is known it
+    /// tells better.
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        let is_same_device = self.device == other.device;
+        match self.born_ns != 0 && other.born_ns != 0 {
+            true => self.inode == other.inode && self.born_ns == other.born_ns,
+            false => self.inode == other.inode && is_same_device,
+        }
     }
 }
 

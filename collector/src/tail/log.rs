@@ -15,13 +15,17 @@ use super::file::{
     Compression, RawLine, TailedFile, Take, Turn, looks_binary, open_regular, read_gzip_head, read_head,
 };
 use super::identity::{Fingerprint, Identity, Inode};
-use super::plan::{Candidate, Planned, Rotation, Unfinished, plan_generations, rotation};
+use super::plan::{Candidate, Known, Planned, Rotation, Unfinished, plan_generations, rotation};
 use crate::receipt::{Progress, Receipt};
 
 /// A rotated file is finished when it has not grown for this long: the writer may still hold it open.
 const ROTATED_QUIET: Duration = Duration::from_secs(2);
 /// A file that has been quiet for this long is closed until it grows.
 const PARK_AFTER: Duration = Duration::from_secs(60);
+/// While a file has much to read, its name is looked at this often: what is rotated has to be open before it is deleted.
+const LOOK_PERIOD: Duration = Duration::from_millis(250);
+/// A folder that changes while it is listed is listed again so often.
+const LIST_ATTEMPTS: usize = 10;
 /// Delivered generations that are remembered, so that their compressed form is not read again.
 const DONE_MAX: usize = 8;
 
@@ -32,7 +36,7 @@ pub struct LogState {
     pub unfinished: Vec<Unfinished>,
     /// Generations that are.
     #[serde(default)]
-    pub done: Vec<Identity>,
+    pub done: Vec<Unfinished>,
 }
 
 /// How a log's files are opened.
@@ -68,12 +72,30 @@ pub struct Log {
     /// Oldest first; the last one has the name, or had it until now.
     generations: VecDeque<TailedFile>,
     /// Read to their end, not yet acknowledged.
-    draining: Vec<(Identity, Arc<Progress>)>,
-    done: VecDeque<Identity>,
+    draining: Vec<Draining>,
+    done: VecDeque<Unfinished>,
     /// Closed, because nothing happens: what to look for.
     parked: Option<Parked>,
     /// Since when nothing has the name.
     gone_since: Option<Instant>,
+    looked_at: Instant,
+}
+
+/// A generation that is on its way.
+#[derive(Debug)]
+struct Draining {
+    identity: Identity,
+    progress: Arc<Progress>,
+    /// Bytes that were read.
+    end: u64,
+}
+
+/// A file of the log, open: it cannot go away between being found and being read.
+struct Found {
+    candidate: Candidate,
+    file: File,
+    path: PathBuf,
+    is_compressed: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -111,14 +133,15 @@ impl Log {
             done: state.done.iter().copied().collect(),
             parked: None,
             gone_since: None,
+            looked_at: now,
         };
-        log.open_generations(state, now)?;
+        log.open_generations(state, 0, now)?;
         Ok(log)
     }
 
     /// What has to be remembered.
     pub fn state(&self) -> LogState {
-        let draining = self.draining.iter().map(|(identity, progress)| (*identity, progress));
+        let draining = self.draining.iter().map(|draining| (draining.identity, &draining.progress));
         let reading = self.generations.iter().map(|file| (file.identity(), &file.progress));
         let unfinished = draining
             .chain(reading)
@@ -168,7 +191,7 @@ impl Log {
             return None;
         }
         let file = self.generations.pop_front()?;
-        self.remember_done(file.identity());
+        self.remember_done(Unfinished { identity: file.identity(), offset: u64::MAX });
         Some(bytes)
     }
 
@@ -190,8 +213,14 @@ impl Log {
         }
         let Some(front) = self.generations.front_mut() else { return self.look_for_name(now) };
         match front.turn(buffer, now, take)? {
-            Turn::Read => return Ok(LogTurn::Read),
-            Turn::Paused => return Ok(LogTurn::Paused),
+            Turn::Read => {
+                self.look_for_rotation(now)?;
+                return Ok(LogTurn::Read);
+            }
+            Turn::Paused => {
+                self.look_for_rotation(now)?;
+                return Ok(LogTurn::Paused);
+            }
             Turn::Truncated => {
                 self.truncated(now)?;
                 return Ok(LogTurn::Read);
@@ -203,14 +232,16 @@ impl Log {
         let is_unlinked = front.behind().1;
         let can_park = front.is_quiet(now, PARK_AFTER) && front.progress.is_settled();
         if self.generations.len() > 1 || is_closed {
-            if is_closed || is_quiet {
+            // With two files after it, it was left long ago.
+            if is_closed || is_quiet || self.generations.len() > 2 {
                 self.finish_front(take);
                 return Ok(LogTurn::Read);
             }
+            self.look_for_rotation(now)?;
             return Ok(LogTurn::Idle);
         }
         match fs::metadata(&self.path) {
-            Ok(metadata) if Inode::of(&metadata) == inode => {
+            Ok(metadata) if Inode::of(&metadata).is_same_file(&inode) => {
                 self.gone_since = None;
                 if can_park {
                     self.park();
@@ -220,8 +251,7 @@ impl Log {
             }
             Ok(_) => {
                 let known = self.generations.len();
-                let state = self.state();
-                self.open_generations(&state, now)?;
+                self.open_newer(now)?;
                 Ok(if self.generations.len() > known { LogTurn::Read } else { LogTurn::Idle })
             }
             Err(err) if err.kind() == io::ErrorKind::NotFound => {
@@ -238,6 +268,25 @@ impl Log {
         }
     }
 
+    /// Opens what has taken the name while the files before it are being read.
+    fn look_for_rotation(&mut self, now: Instant) -> io::Result<()> {
+        if self.options.archive.is_some() || now.saturating_duration_since(self.looked_at) < LOOK_PERIOD {
+            return Ok(());
+        }
+        self.looked_at = now;
+        let Some(newest) = self.generations.back().map(|file| file.identity().inode) else { return Ok(()) };
+        match fs::metadata(&self.path) {
+            Ok(metadata) if !Inode::of(&metadata).is_same_file(&newest) => self.open_newer(now),
+            // In a rotation nothing has the name for a moment.
+            _ => Ok(()),
+        }
+    }
+
+    fn open_newer(&mut self, now: Instant) -> io::Result<()> {
+        let held = self.draining.len() + self.generations.len();
+        self.open_generations(&self.state(), held, now)
+    }
+
     /// Nothing is open: everything was read. Somebody may take the name again.
     fn look_for_name(&mut self, now: Instant) -> io::Result<LogTurn> {
         if self.options.archive.is_some() && self.path.exists() {
@@ -245,8 +294,7 @@ impl Log {
         }
         if self.path.exists() {
             self.gone_since = None;
-            let state = self.state();
-            self.open_generations(&state, now)?;
+            self.open_newer(now)?;
             return Ok(if self.generations.is_empty() { LogTurn::Parked } else { LogTurn::Read });
         }
         let gone_since = *self.gone_since.get_or_insert(now);
@@ -258,8 +306,12 @@ impl Log {
         let Some(mut file) = self.generations.pop_front() else { return };
         file.finish(take);
         debug!(path = %self.path.display(), inode = file.identity().inode.inode, "file is read to its end");
-        self.draining.push((file.identity(), file.progress.clone()));
+        self.drain(file.identity(), file.progress.clone(), file.read_offset());
         self.settle_drained();
+    }
+
+    fn drain(&mut self, identity: Identity, progress: Arc<Progress>, end: u64) {
+        self.draining.push(Draining { identity, progress, end });
     }
 
     fn settle_drained(&mut self) {
@@ -267,16 +319,18 @@ impl Log {
             return;
         }
         let (settled, open): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.draining).into_iter().partition(|(_, progress)| progress.is_settled());
+            std::mem::take(&mut self.draining).into_iter().partition(|draining| draining.progress.is_settled());
         self.draining = open;
-        settled.into_iter().for_each(|(identity, _)| self.remember_done(identity));
+        for Draining { identity, end, .. } in settled {
+            self.remember_done(Unfinished { identity, offset: end });
+        }
     }
 
-    fn remember_done(&mut self, identity: Identity) {
+    fn remember_done(&mut self, done: Unfinished) {
         if self.done.len() == DONE_MAX {
             self.done.pop_front();
         }
-        self.done.push_back(identity);
+        self.done.push_back(done);
     }
 
     /// The front file was cut in place. What was not read of it may be in a copy.
@@ -285,19 +339,18 @@ impl Log {
         let (old, read_offset, progress) = (front.identity(), front.read_offset(), front.progress.clone());
         front.start_over()?;
         warn!(path = %self.path.display(), read_offset, "file was cut in place, reading it from its start");
-        let copy = self.candidates()?.into_iter().find(|(candidate, path, _)| {
-            candidate.inode != old.inode
-                && old.fingerprint.len > 0
-                && old.fingerprint.fits(&candidate.head)
-                && fs::metadata(path).is_ok_and(|metadata| metadata.len() > read_offset)
-        });
-        if let Some((_, path, is_compressed)) = copy {
-            match self.open_file(&path, read_offset, is_compressed, now) {
+        let is_copy = |found: &Found| {
+            let fits = old.fingerprint.len > 0 && old.fingerprint.fits(&found.candidate.head);
+            fits && !found.candidate.is_current && found.candidate.len.is_none_or(|len| len > read_offset)
+        };
+        if let Some(copy) = self.candidates()?.into_iter().find(is_copy) {
+            let path = copy.path.clone();
+            match self.open_file(copy, read_offset, now) {
                 Ok(file) => self.generations.push_front(file),
                 Err(err) => warn!(error = %err, path = %path.display(), "the copy of a cut file cannot be read"),
             }
         }
-        self.draining.push((old, progress));
+        self.drain(old, progress, read_offset);
         Ok(())
     }
 
@@ -317,19 +370,20 @@ impl Log {
         };
         let is_same = |metadata: &fs::Metadata| {
             let modified_ns = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
-            Inode::of(metadata) == parked.unfinished.identity.inode && modified_ns == parked.modified_ns
+            Inode::of(metadata).is_same_file(&parked.unfinished.identity.inode) && modified_ns == parked.modified_ns
         };
         if metadata.as_ref().is_some_and(is_same) {
             return Ok(false);
         }
         let state = self.state();
         self.parked = None;
-        self.open_generations(&state, now)?;
+        self.open_generations(&state, self.draining.len(), now)?;
         Ok(true)
     }
 
-    /// Opens what `state` and the folder say, behind what is open already.
-    fn open_generations(&mut self, state: &LogState, now: Instant) -> io::Result<()> {
+    /// Opens what `state` and the folder say, behind what is open already: the first `held` unfinished generations of
+    /// `state`.
+    fn open_generations(&mut self, state: &LogState, held: usize, now: Instant) -> io::Result<()> {
         if let Some(kind) = self.options.archive {
             let lines = match (state.unfinished.first(), self.options.start) {
                 (Some(unfinished), _) => unfinished.offset,
@@ -343,44 +397,42 @@ impl Log {
             self.generations.push_back(TailedFile::archive(file, kind, lines, self.options.line_bytes_max, now)?);
             return Ok(());
         }
-        let all = self.candidates()?;
-        let candidates: Vec<Candidate> = all.iter().map(|(candidate, ..)| candidate.clone()).collect();
-        let wants_history = self.options.start == Start::History;
-        let plan = plan_generations(&state.unfinished, &state.done, &candidates, wants_history);
-        for Planned { idx, offset, is_known } in plan {
-            let (candidate, path, is_compressed) = &all[idx];
-            let is_held =
-                self.generations.iter().map(TailedFile::identity).chain(self.draining.iter().map(|(i, _)| *i)).any(
-                    |held| {
-                        held.inode == candidate.inode && held.fingerprint.fits(&candidate.head)
-                            || held.fingerprint.len > 0 && held.fingerprint.fits(&candidate.head)
-                    },
-                );
-            if is_held {
+        let mut all: Vec<Option<Found>> = self.candidates()?.into_iter().map(Some).collect();
+        let candidates: Vec<Candidate> = all.iter().flatten().map(|found| found.candidate.clone()).collect();
+        let was_never_seen = state.unfinished.is_empty() && state.done.is_empty();
+        let plan =
+            plan_generations(&state.unfinished, &state.done, &candidates, self.options.start == Start::History);
+        for Planned { idx, offset, known } in plan {
+            if matches!(known, Known::Unfinished(place) if place < held) {
                 continue;
             }
-            let is_current = idx + 1 == all.len();
-            let was_never_seen = !is_known && state.unfinished.is_empty() && state.done.is_empty();
+            let Some(found) = all[idx].take() else { continue };
+            let (path, is_current) = (found.path.clone(), found.candidate.is_current);
             let offset = match self.options.start {
                 Start::Offset(offset) if was_never_seen && is_current => offset,
                 Start::End if was_never_seen && is_current => u64::MAX,
                 _ => offset,
             };
-            match self.open_file(path, offset, *is_compressed, now) {
+            match self.open_file(found, offset, now) {
                 Ok(file) => {
                     info!(path = %path.display(), offset = file.read_offset(), "reading file");
-                    self.generations.push_back(file);
+                    match known {
+                        Known::Done(_) => {
+                            self.done.retain(|done| done.identity.inode != file.identity().inode);
+                            self.generations.push_front(file);
+                        }
+                        _ => self.generations.push_back(file),
+                    }
                 }
                 Err(err) if is_current => return Err(err),
-                // Compressed or deleted at this moment: the next look finds it under its new name, or not at all.
                 Err(err) => warn!(error = %err, path = %path.display(), "rotated file cannot be read"),
             }
         }
         Ok(())
     }
 
-    fn open_file(&self, path: &Path, offset: u64, is_compressed: bool, now: Instant) -> io::Result<TailedFile> {
-        let file = open_regular(path)?;
+    fn open_file(&self, found: Found, offset: u64, now: Instant) -> io::Result<TailedFile> {
+        let Found { file, is_compressed, .. } = found;
         if is_compressed {
             return TailedFile::compressed(file, offset, self.options.line_bytes_max, now);
         }
@@ -397,34 +449,29 @@ impl Log {
         TailedFile::plain(file, offset, self.options.line_bytes_max, now)
     }
 
-    /// The log's files, oldest first, the current one last; with their paths, and whether they are compressed.
-    fn candidates(&self) -> io::Result<Vec<(Candidate, PathBuf, bool)>> {
+    /// The log's files, oldest first, the current one last. Names may change while they are listed: then they are listed
+    /// again, so that no file is missed between two names.
+    fn candidates(&self) -> io::Result<Vec<Found>> {
         // Rotation happens where the file lies, not where a link to it lies.
         let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
-        let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
-            return Ok(Vec::new());
-        };
-        let mut rotated: Vec<(Rotation, i64, bool, PathBuf)> = Vec::new();
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let sibling = entry.file_name();
-            let Some((rotation, is_compressed)) = sibling.to_str().and_then(|sibling| rotation(name, sibling)) else {
-                continue;
-            };
-            let Ok(metadata) = entry.metadata() else { continue };
-            rotated.push((rotation, metadata.mtime(), is_compressed, entry.path()));
-        }
-        // By name; local time may step back, then the time of the last write decides nothing either.
-        rotated.sort_by(|a, b| (&a.0, a.1, a.2).cmp(&(&b.0, b.1, b.2)));
-        // While a file is being compressed both forms are there.
-        rotated.dedup_by(|later, earlier| later.0 == earlier.0);
-        let mut all = Vec::new();
-        for (_, _, is_compressed, path) in rotated {
-            if let Ok(candidate) = candidate(&path, is_compressed) {
-                all.push((candidate, path, is_compressed));
+        let mut attempts = 0;
+        loop {
+            let before = list_names(&path);
+            let found = self.open_all(&path, &before);
+            attempts += 1;
+            if before == list_names(&path) || attempts == LIST_ATTEMPTS {
+                return found;
             }
         }
-        match candidate(&path, false) {
-            Ok(current) => all.push((current, self.path.clone(), false)),
+    }
+
+    fn open_all(&self, path: &Path, names: &Names) -> io::Result<Vec<Found>> {
+        let mut all = Vec::new();
+        for rotated in &names.rotated {
+            all.extend(find(&rotated.path, rotated.is_compressed, false).ok());
+        }
+        match find(path, false, true) {
+            Ok(current) => all.push(Found { path: self.path.clone(), ..current }),
             Err(err) if err.kind() == io::ErrorKind::NotFound => {}
             Err(err) => return Err(err),
         }
@@ -432,11 +479,60 @@ impl Log {
     }
 }
 
-fn candidate(path: &Path, is_compressed: bool) -> io::Result<Candidate> {
+/// Names in a log's folder.
+#[derive(Debug, PartialEq, Eq)]
+struct Names {
+    /// Oldest first.
+    rotated: Vec<Rotated>,
+    current: Option<u64>,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rotated {
+    rotation: Rotation,
+    modified: i64,
+    is_compressed: bool,
+    path: PathBuf,
+    inode: u64,
+}
+
+fn list_names(path: &Path) -> Names {
+    let current = fs::metadata(path).ok().map(|metadata| metadata.ino());
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return Names { rotated: Vec::new(), current };
+    };
+    let mut rotated: Vec<Rotated> = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let sibling = entry.file_name();
+        let Some((rotation, is_compressed)) = sibling.to_str().and_then(|sibling| rotation(name, sibling)) else {
+            continue;
+        };
+        let Ok(metadata) = entry.metadata() else { continue };
+        let (modified, inode) = (metadata.mtime(), metadata.ino());
+        rotated.push(Rotated { rotation, modified, is_compressed, path: entry.path(), inode });
+    }
+    // By name; local time may step back, then the time of the last write decides nothing either.
+    rotated.sort();
+    // While a file is being compressed both forms are there.
+    rotated.dedup_by(|later, earlier| later.rotation == earlier.rotation);
+    // Whoever writes changes the time, and that is not a change of names.
+    rotated.iter_mut().for_each(|rotated| rotated.modified = 0);
+    Names { rotated, current }
+}
+
+/// True when something is left of a log whose name nothing has: it was rotated a moment ago, or for the last time.
+pub fn has_rotated_files(path: &Path) -> bool {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    !list_names(&path).rotated.is_empty()
+}
+
+fn find(path: &Path, is_compressed: bool, is_current: bool) -> io::Result<Found> {
     let file: File = open_regular(path)?;
     let head = if is_compressed { read_gzip_head(&file)? } else { read_head(&file)? };
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Candidate { name, inode: Inode::of(&file.metadata()?), head })
+    let metadata = file.metadata()?;
+    let len = (!is_compressed).then(|| metadata.len());
+    let candidate = Candidate { inode: Inode::of(&metadata), head, len, is_current };
+    Ok(Found { candidate, file, path: path.to_owned(), is_compressed })
 }
 
 /// The state of a log of which only the offset in its current file is known.
@@ -671,7 +767,7 @@ mod tests {
         scene.rename("0.log", "0.log.20260101-000000");
         scene.append("0.log", "new\n");
         let state = log.state();
-        log.open_generations(&state, scene.now).unwrap();
+        log.open_generations(&state, 1, scene.now).unwrap();
         assert_eq!((log.pinned_bytes(), log.skip_oldest()), (4, Some(4)));
         assert_eq!(log.skip_oldest(), None);
         assert_eq!(scene.read(&mut log, 3), "new");

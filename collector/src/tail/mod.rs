@@ -44,6 +44,8 @@ pub struct TailSettings {
     pub pinned_bytes_max: (u64, u64),
     /// Files below it are the kubelet's: never taken for binary ones.
     pub pod_logs_root: PathBuf,
+    /// A file belongs to the first job that claims it; else each job reads it.
+    pub exclusive: bool,
     /// Lines per second of the whole process, and whether more is dropped.
     pub rate: Option<(crate::pipeline::Bucket, bool)>,
 }

@@ -4,11 +4,13 @@
 //! `0.log.20260115-100000.gz`, later nothing. What was not delivered of a generation is found again by inode or
 //! fingerprint under whatever name it has now, and everything newer is read after it.
 
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 
-use super::identity::{Identity, Inode};
+use super::identity::{Fingerprint, HEAD_BYTES_MAX, Identity, Inode};
 
-/// A generation that is not delivered whole.
+/// A generation, and how much of it is delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unfinished {
     /// Which file.
@@ -20,12 +22,25 @@ pub struct Unfinished {
 /// A file that belongs to a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// File name.
-    pub name: String,
     /// Device and inode.
     pub inode: Inode,
     /// First bytes of its content.
     pub head: Vec<u8>,
+    /// Bytes of its content; `None` for compressed files.
+    pub len: Option<u64>,
+    /// It has the log's name, and was not renamed.
+    pub is_current: bool,
+}
+
+/// Where a planned file is known from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// It is new.
+    No,
+    /// Place among the unfinished generations.
+    Unfinished(usize),
+    /// Place among the delivered generations: it has grown since.
+    Done(usize),
 }
 
 /// A file to read.
@@ -35,8 +50,8 @@ pub struct Planned {
     pub idx: usize,
     /// Where to begin.
     pub offset: u64,
-    /// It continues a generation that was begun.
-    pub is_known: bool,
+    /// Where it is known from.
+    pub known: Known,
 }
 
 /// How a rotated file is named: what orders it among its siblings, oldest first.
@@ -68,60 +83,104 @@ pub fn rotation(name: &str, sibling: &str) -> Option<(Rotation, bool)> {
     }
 }
 
+/// The paths that `path` can have been rotated from.
+pub fn originals(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let ends = name.char_indices().filter(|(at, c)| matches!(c, '.' | '-') && *at > 0).map(|(at, _)| at);
+    let names = ends.map(|end| &name[..end]).filter(|original| rotation(original, name).is_some());
+    names.map(|original| path.with_file_name(original))
+}
+
 /// Plans what to read.
 ///
 /// `candidates` are the log's files, oldest first, the current one last (if there is one). `done` are generations that
 /// were delivered whole. `wants_history`: a log that was never seen is read with its rotated files.
 pub fn plan_generations(
     unfinished: &[Unfinished],
-    done: &[Identity],
+    done: &[Unfinished],
     candidates: &[Candidate],
     wants_history: bool,
 ) -> Vec<Planned> {
-    let find = |identity: &Identity| {
-        let fits = |candidate: &&Candidate| identity.fingerprint.fits(&candidate.head);
-        let same_inode = candidates.iter().position(|c| c.inode == identity.inode && fits(&c));
-        // An empty beginning fits everything: without the inode it tells nothing.
-        let by_content = || candidates.iter().position(|c| fits(&c)).filter(|_| identity.fingerprint.len > 0);
-        same_inode.or_else(by_content)
-    };
-    let known: Vec<(usize, u64)> = unfinished.iter().filter_map(|u| Some((find(&u.identity)?, u.offset))).collect();
-    let delivered: Vec<usize> = done.iter().filter_map(find).collect();
-    let newest_known = known.iter().map(|(idx, _)| *idx).chain(delivered.iter().copied()).max();
-    let was_seen = !unfinished.is_empty() || !done.is_empty();
-    let first_new = match newest_known {
+    let known = assign(unfinished.iter().chain(done), candidates);
+    let first_new = match known.iter().rposition(Option::is_some) {
         Some(idx) => idx + 1,
         // All that was known is gone: whatever is left came later.
-        None if was_seen || wants_history => 0,
+        None if wants_history || !unfinished.is_empty() || !done.is_empty() => 0,
         None => candidates.len().saturating_sub(1),
     };
     let mut plan = Vec::new();
-    for idx in 0..candidates.len() {
-        match known.iter().find(|(known, _)| *known == idx) {
-            Some(&(idx, offset)) => plan.push(Planned { idx, offset, is_known: true }),
-            None if idx >= first_new && !delivered.contains(&idx) => {
-                plan.push(Planned { idx, offset: 0, is_known: false });
+    for (idx, (candidate, known)) in candidates.iter().zip(known).enumerate() {
+        match known {
+            Some(place) if place < unfinished.len() => {
+                let offset = unfinished[place].offset;
+                plan.push(Planned { idx, offset, known: Known::Unfinished(place) });
             }
+            Some(place) => {
+                let place = place - unfinished.len();
+                let offset = done[place].offset;
+                if candidate.len.is_some_and(|len| len > offset) {
+                    plan.push(Planned { idx, offset, known: Known::Done(place) });
+                }
+            }
+            None if idx >= first_new => plan.push(Planned { idx, offset: 0, known: Known::No }),
             None => {}
         }
     }
     plan
 }
 
+/// For each candidate the place of the generation that it is. A generation is at most one candidate.
+fn assign<'u>(
+    generations: impl Iterator<Item = &'u Unfinished> + Clone,
+    candidates: &[Candidate],
+) -> Vec<Option<usize>> {
+    let mut assigned: Vec<Option<usize>> = vec![None; candidates.len()];
+    let mut is_found = vec![false; generations.clone().count()];
+    let rules: [fn(&Identity, &Candidate) -> bool; 2] =
+        [|identity, candidate| identity.inode.is_same_file(&candidate.inode), is_copy];
+    for rule in rules {
+        for (place, generation) in generations.clone().enumerate() {
+            let identity = &generation.identity;
+            let fits = |(idx, candidate): (usize, &Candidate)| {
+                let is_free = assigned[idx].is_none();
+                (is_free && rule(identity, candidate) && identity.fingerprint.fits(&candidate.head)).then_some(idx)
+            };
+            if !is_found[place]
+                && let Some(idx) = candidates.iter().enumerate().find_map(fits)
+            {
+                assigned[idx] = Some(place);
+                is_found[place] = true;
+            }
+        }
+    }
+    assigned
+}
+
+/// True when a file that begins alike can be the same content under another inode: compressed, or copied before it was
+/// cut. The current file never is, it may just begin with the same words; except that after a boot or a restored backup
+/// the same disk can have another number, and then 1 KiB must do.
+fn is_copy(identity: &Identity, candidate: &Candidate) -> bool {
+    let Fingerprint { len, .. } = identity.fingerprint;
+    match candidate.is_current {
+        false => len > 0,
+        true => len as usize == HEAD_BYTES_MAX && identity.inode.device != candidate.inode.device,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tail::identity::Fingerprint;
 
     fn inode(inode: u64) -> Inode {
-        Inode { device: 1, inode }
+        Inode { device: 1, inode, born_ns: 0 }
     }
 
     fn identity(number: u64, content: &str) -> Identity {
         Identity { inode: inode(number), fingerprint: Fingerprint::of(content.as_bytes()) }
     }
 
-    /// Files as (inode, content), oldest first; `want` as (place, offset).
+    /// Files as (inode, content), oldest first, the last one is current; `want` as (place, offset). Delivered files were
+    /// delivered to the end of their content.
     #[track_caller]
     fn check(
         unfinished: &[(u64, &str, u64)],
@@ -132,11 +191,15 @@ mod tests {
     ) {
         let unfinished: Vec<Unfinished> =
             unfinished.iter().map(|(i, c, offset)| Unfinished { identity: identity(*i, c), offset: *offset }).collect();
-        let done: Vec<Identity> = done.iter().map(|(i, c)| identity(*i, c)).collect();
-        let files: Vec<Candidate> = files
-            .iter()
-            .map(|(i, c)| Candidate { name: String::new(), inode: inode(*i), head: c.as_bytes().to_vec() })
-            .collect();
+        let done: Vec<Unfinished> =
+            done.iter().map(|(i, c)| Unfinished { identity: identity(*i, c), offset: c.len() as u64 }).collect();
+        let file = |(idx, (number, content)): (usize, &(u64, &str))| Candidate {
+            inode: inode(*number),
+            head: content.as_bytes().to_vec(),
+            len: Some(content.len() as u64),
+            is_current: idx + 1 == files.len(),
+        };
+        let files: Vec<Candidate> = files.iter().enumerate().map(file).collect();
         let plan = plan_generations(&unfinished, &done, &files, wants_history);
         assert_eq!(plan.iter().map(|p| (p.idx, p.offset)).collect::<Vec<_>>(), want);
     }
@@ -164,8 +227,29 @@ mod tests {
         // An empty file is known by its inode alone.
         check(&[(1, "", 0)], &[], &[(1, "abc")], false, &[(0, 0)]);
         check(&[(1, "", 0)], &[], &[(5, "x"), (2, "abc")], false, &[(0, 0), (1, 0)]);
+        // A new file that begins with the words of the old one, which is delivered and gone, or on its way.
+        check(&[], &[(1, "start")], &[(2, "start")], false, &[(0, 0)]);
+        check(&[(1, "start", 5)], &[], &[(2, "start")], false, &[(0, 0)]);
+        check(&[(1, "start", 5)], &[], &[(1, "start"), (2, "start")], false, &[(0, 5), (1, 0)]);
+        // A delivered generation that somebody went on writing.
+        check(&[(2, "b", 1)], &[(1, "a")], &[(1, "aa"), (2, "b")], false, &[(0, 1), (1, 1)]);
         // Copied and cut: the copy has the content, the inode has a new one.
         check(&[(1, "a", 7)], &[], &[(5, "a"), (1, "n")], false, &[(0, 7), (1, 0)]);
+    }
+
+    #[test]
+    fn a_reused_inode_is_another_file() {
+        let born = |born_ns| Inode { born_ns, ..inode(1) };
+        let identity = |born_ns, content: &str| Identity {
+            inode: born(born_ns),
+            fingerprint: Fingerprint::of(content.as_bytes()),
+        };
+        let done = [Unfinished { identity: identity(10, ""), offset: 0 }];
+        let current = |born_ns| Candidate { inode: born(born_ns), head: b"new".to_vec(), len: Some(3), is_current: true };
+        let new = [Planned { idx: 0, offset: 0, known: Known::No }];
+        assert_eq!(plan_generations(&[], &done, &[current(20)], false), new);
+        let grown = [Planned { idx: 0, offset: 0, known: Known::Done(0) }];
+        assert_eq!(plan_generations(&[], &done, &[current(10)], false), grown);
     }
 
     #[test]
@@ -184,5 +268,9 @@ mod tests {
         check("0.log.bak", None);
         check("10.log", None);
         assert!(Rotation::Number(Reverse(3)) < Rotation::Number(Reverse(1)));
+        let originals = |name: &str| originals(Path::new(name)).collect::<Vec<_>>();
+        assert_eq!(originals("/a/app.log.1.gz"), [Path::new("/a/app.log")]);
+        assert_eq!(originals("/a/0.log.20260115-100000"), [Path::new("/a/0.log")]);
+        assert!(originals("/a/app.log").is_empty() && originals("/a/my-app.log").is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! The reader: one thread that gives every log its turn.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,12 +9,12 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime};
 
 use logstack_logql::Labels;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::file::{Compression, Take};
-use super::log::{Log, LogState, LogTurn, OpenOptions, Start, state_at};
+use super::log::{Log, LogState, LogTurn, OpenOptions, Start, has_rotated_files, state_at};
+use super::plan::originals;
 use super::watch::FolderWatch;
 use super::{FileStatus, ReadFrom, TailMetrics, TailSettings};
 use crate::discovery::Target;
@@ -24,6 +24,7 @@ use crate::pipeline::{Context, Counters, Flush, Outgoing, Pipeline, SourceId, So
 use crate::positions::Positions;
 use crate::receipt::Receipt;
 use crate::ship::Shipper;
+use crate::ship::client::SenderTask;
 use crate::state::{State, StateFile};
 
 /// Complete looks are at least so far apart, whatever a watch tells: a look costs some ms on a busy node.
@@ -67,8 +68,6 @@ pub struct Reader {
     seen_version: u64,
     settings: TailSettings,
     shipper: Shipper,
-    /// Tasks of shippers that were replaced.
-    retired: Vec<JoinHandle<()>>,
     counters: Counters,
     positions: Positions,
     state_file: Option<StateFile>,
@@ -78,7 +77,7 @@ pub struct Reader {
     is_first_start: bool,
     first_scan_done: bool,
     logs: HashMap<u64, Tailed>,
-    by_path: HashMap<PathBuf, u64>,
+    by_key: HashMap<LogKey, u64>,
     due: BinaryHeap<Reverse<(Instant, u64)>>,
     next_id: u64,
     failed: HashMap<PathBuf, Instant>,
@@ -88,7 +87,30 @@ pub struct Reader {
     shutdown: CancellationToken,
 }
 
+/// A log of a job. The job is named where several may read one file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct LogKey {
+    path: PathBuf,
+    job: Option<String>,
+}
+
+impl LogKey {
+    /// As in the state file.
+    fn text(&self) -> String {
+        match &self.job {
+            Some(job) => format!("{}\t{job}", self.path.display()),
+            None => self.path.display().to_string(),
+        }
+    }
+}
+
+/// The path in a [`LogKey::text`].
+fn path_of(key: &str) -> &Path {
+    Path::new(key.split_once('\t').map_or(key, |(path, _)| path))
+}
+
 struct Tailed {
+    key: LogKey,
     log: Log,
     job_idx: usize,
     source: SourceLabels,
@@ -122,7 +144,6 @@ impl Reader {
             seen_version: u64::MAX,
             settings,
             shipper,
-            retired: Vec::new(),
             counters,
             positions,
             state_file,
@@ -130,7 +151,7 @@ impl Reader {
             is_first_start: true,
             first_scan_done: false,
             logs: HashMap::new(),
-            by_path: HashMap::new(),
+            by_key: HashMap::new(),
             due: BinaryHeap::new(),
             next_id: 0,
             failed: HashMap::new(),
@@ -142,17 +163,16 @@ impl Reader {
     }
 
     /// Runs on the calling thread until shutdown, then hands over what was read and gives the senders to wait for.
-    pub fn run(mut self) -> (Vec<JoinHandle<()>>, Committer) {
+    pub fn run(mut self) -> (Vec<SenderTask>, Committer) {
         if self.wait_for_lock() {
             self.load_state();
             self.read_all();
         }
-        let mut tasks = std::mem::take(&mut self.retired);
         let Self { jobs, logs, positions, state_file, remembered, settings, shipper, metrics, .. } = self;
         // What stages keep back is not complete: it is not sent, its place is held, and it will be read again.
         drop(jobs);
-        tasks.extend(shipper.finish());
-        let logs = logs.into_values().map(|tailed| tailed.log).collect();
+        let tasks = shipper.finish();
+        let logs = logs.into_values().map(|tailed| (tailed.key, tailed.log)).collect();
         (
             tasks,
             Committer {
@@ -258,44 +278,61 @@ impl Reader {
         }
         if let Some(shipper) = shipper {
             let old = std::mem::replace(&mut self.shipper, shipper);
-            self.retired.retain(|task| !task.is_finished());
-            self.retired.extend(old.finish());
+            self.shipper.follow(old);
         }
         self.targets = targets;
         self.seen_version = u64::MAX;
     }
 
-    /// Opens files that have come, lets go of those that nobody wants. A file belongs to the first job that claims it.
+    /// Opens files that have come, lets go of those that nobody wants.
     fn scan(&mut self, now: Instant) {
         TailMetrics::add(&self.metrics.scans, 1);
         let targets = self.targets.active();
         let mut folders = Folders::default();
-        let mut claimed: HashSet<PathBuf> = HashSet::new();
+        let mut wanted: HashSet<LogKey> = HashSet::new();
         for target in &targets {
-            for path in target.files(&mut folders) {
-                if claimed.insert(path.clone()) {
-                    self.claim(target, path, now);
+            let mut files: BTreeSet<PathBuf> = target.files(&mut folders).into_iter().collect();
+            // Rotated away while we were not there, and nothing has the name again.
+            let orphans = self.remembered.keys().map(|key| path_of(key));
+            let orphans: Vec<PathBuf> =
+                orphans.filter(|path| is_orphan(path, target)).map(Path::to_path_buf).collect();
+            files.extend(orphans);
+            for path in &files {
+                // What is rotated is read as part of the log that it was.
+                if originals(path).any(|original| files.contains(&original)) {
+                    continue;
+                }
+                let key = self.key(path, target.job_idx);
+                if wanted.insert(key.clone()) {
+                    self.claim(target, key, now);
                 }
             }
         }
         self.watch.add_all(folders.paths());
         self.metrics.watch_failures.store(self.watch.failures(), Ordering::Relaxed);
         let unwanted: Vec<u64> = self
-            .by_path
+            .by_key
             .iter()
             // A deleted file is drained: its lines were written while somebody wanted them.
-            .filter(|(path, _)| !claimed.contains(*path) && path.exists())
+            .filter(|(key, _)| !wanted.contains(*key) && key.path.exists())
             .map(|(_, id)| *id)
             .collect();
         unwanted.into_iter().for_each(|id| self.let_go(id));
-        self.failed.retain(|path, _| claimed.contains(path));
+        self.failed.retain(|path, _| wanted.iter().any(|key| key.path == *path));
         self.first_scan_done = true;
         self.limit_pinned();
         self.publish();
     }
 
-    fn claim(&mut self, target: &Target, path: PathBuf, now: Instant) {
-        if let Some(id) = self.by_path.get(&path) {
+    /// A file belongs to the first job that claims it, or each job reads it on its own.
+    fn key(&self, path: &Path, job_idx: usize) -> LogKey {
+        let job = (!self.settings.exclusive).then(|| self.jobs.get(job_idx).map(|job| job.name.clone())).flatten();
+        LogKey { path: path.to_owned(), job }
+    }
+
+    fn claim(&mut self, target: &Target, key: LogKey, now: Instant) {
+        let path = key.path.clone();
+        if let Some(id) = self.by_key.get(&key) {
             let Some(tailed) = self.logs.get_mut(id) else { return };
             let labels = with_filename(&target.labels, &path);
             if tailed.source.labels != labels || tailed.job_idx != target.job_idx {
@@ -315,15 +352,16 @@ impl Reader {
             refuse_binary: !path.starts_with(&self.settings.pod_logs_root),
             start: Start::Offset(0),
         };
-        let (state, start) = self.where_to_begin(&path, options.archive.is_some());
+        let (state, start) = self.where_to_begin(&key, options.archive.is_some());
         match Log::open(&path, &state, OpenOptions { start, ..options }, now) {
             Ok(log) => {
                 self.next_id += 1;
                 let id = self.next_id;
                 self.failed.remove(&path);
-                self.remembered.remove(&*path.to_string_lossy());
+                self.remembered.remove(&key.text());
                 let labels = with_filename(&target.labels, &path);
                 let tailed = Tailed {
+                    key: key.clone(),
                     log,
                     job_idx: target.job_idx,
                     source: SourceLabels { labels, id },
@@ -331,7 +369,7 @@ impl Reader {
                     blocked: None,
                     lines: 0,
                 };
-                self.by_path.insert(path, id);
+                self.by_key.insert(key, id);
                 self.logs.insert(id, tailed);
                 self.due.push(Reverse((now, id)));
             }
@@ -344,8 +382,9 @@ impl Reader {
         }
     }
 
-    fn where_to_begin(&self, path: &Path, is_archive: bool) -> (LogState, Start) {
-        if let Some(state) = self.remembered.get(&*path.to_string_lossy()) {
+    fn where_to_begin(&self, key: &LogKey, is_archive: bool) -> (LogState, Start) {
+        let path = &*key.path;
+        if let Some(state) = self.remembered.get(&key.text()) {
             return (state.clone(), Start::Offset(0));
         }
         if let Some(offset) = self.positions.offset(path) {
@@ -479,7 +518,7 @@ impl Reader {
         self.flush_pipelines(Flush::Source(SourceId(id)));
         let Some(tailed) = self.logs.remove(&id) else { return };
         info!(path = %tailed.log.path.display(), "log is over");
-        self.by_path.remove(&tailed.log.path);
+        self.by_key.remove(&tailed.key);
         self.positions.forget(&tailed.log.path);
         // The next file of this name may wait already.
         self.watch.touch();
@@ -490,9 +529,9 @@ impl Reader {
         self.flush_pipelines(Flush::Source(SourceId(id)));
         let Some(tailed) = self.logs.remove(&id) else { return };
         info!(path = %tailed.log.path.display(), "log is not wanted any more");
-        self.by_path.remove(&tailed.log.path);
+        self.by_key.remove(&tailed.key);
         self.positions.set_offset(&tailed.log.path, tailed.log.acknowledged());
-        self.remembered.insert(tailed.log.path.to_string_lossy().into_owned(), tailed.log.state());
+        self.remembered.insert(tailed.key.text(), tailed.log.state());
     }
 
     fn flush_pipelines(&mut self, what: Flush) {
@@ -555,7 +594,7 @@ impl Reader {
         if self.settings.read_only {
             return;
         }
-        let logs = self.logs.values().map(|tailed| &tailed.log);
+        let logs = self.logs.values().map(|tailed| (&tailed.key, &tailed.log));
         write_positions(
             logs,
             &mut self.positions,
@@ -594,7 +633,7 @@ fn flush_pipeline(pipeline: &mut Pipeline, what: Flush, shipper: &mut Shipper) {
 
 /// Writes the last positions, after the senders are done.
 pub struct Committer {
-    logs: Vec<Log>,
+    logs: Vec<(LogKey, Log)>,
     positions: Positions,
     state_file: Option<StateFile>,
     remembered: BTreeMap<String, LogState>,
@@ -610,7 +649,7 @@ impl Committer {
             return;
         }
         write_positions(
-            self.logs.iter(),
+            self.logs.iter().map(|(key, log)| (key, log)),
             &mut self.positions,
             self.state_file.as_mut(),
             &mut self.remembered,
@@ -621,19 +660,24 @@ impl Committer {
 }
 
 fn write_positions<'l>(
-    logs: impl Iterator<Item = &'l Log>,
+    logs: impl Iterator<Item = (&'l LogKey, &'l Log)>,
     positions: &mut Positions,
     state_file: Option<&mut StateFile>,
     remembered: &mut BTreeMap<String, LogState>,
     path: Option<&Path>,
     metrics: &TailMetrics,
 ) {
-    remembered.retain(|path, _| Path::new(path).exists());
+    // In a rotation nothing has the name for a moment.
+    remembered.retain(|key, _| path_of(key).exists() || has_rotated_files(path_of(key)));
     let mut state = State { logs: remembered.clone(), cursors: BTreeMap::new() };
-    for log in logs {
-        positions.set_offset(&log.path, log.acknowledged());
-        state.logs.insert(log.path.to_string_lossy().into_owned(), log.state());
+    let mut offsets: BTreeMap<&Path, u64> = BTreeMap::new();
+    for (key, log) in logs {
+        // Promtail knows one offset a file: that of the job that has come least far.
+        let offset = offsets.entry(&log.path).or_insert(u64::MAX);
+        *offset = log.acknowledged().min(*offset);
+        state.logs.insert(key.text(), log.state());
     }
+    offsets.into_iter().for_each(|(path, offset)| positions.set_offset(path, offset));
     if let Some(state_file) = state_file
         && let Err(err) = state_file.store(state)
     {
@@ -646,6 +690,11 @@ fn write_positions<'l>(
         TailMetrics::add(&metrics.state_errors, 1);
         warn!(error = %err, path = %path.display(), "positions cannot be written: after a crash lines would be sent again");
     }
+}
+
+/// True for a remembered log that `target` wants and of which only rotated files are left.
+fn is_orphan(path: &Path, target: &Target) -> bool {
+    target.wants(path) && !path.exists() && has_rotated_files(path)
 }
 
 fn with_filename(labels: &Labels, path: &Path) -> Labels {
