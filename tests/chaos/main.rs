@@ -151,11 +151,8 @@ fn start_writers(world: &Arc<World>, random: &mut Random) -> Vec<std::thread::Jo
         let (name, random) = (format!("brief-{idx}"), seed());
         writers.push(spawn(world, move |world| churn(world, &name, random)));
     }
-    let host = [
-        ("copied", HostRotation::CopyTruncate),
-        ("renamed", HostRotation::Numbers),
-        ("cut", HostRotation::Truncate),
-    ];
+    let host =
+        [("copied", HostRotation::CopyTruncate), ("renamed", HostRotation::Numbers), ("cut", HostRotation::Truncate)];
     for (log, how) in host {
         let random = seed();
         writers.push(spawn(world, move |world| host_program(world, log, how, random)));

@@ -314,10 +314,7 @@ fn wait_for(world: &World, log: &str, count: u64) {
 }
 
 /// Starts `writer` in a thread of its own.
-pub fn spawn(
-    world: &Arc<World>,
-    writer: impl FnOnce(&World) + Send + 'static,
-) -> std::thread::JoinHandle<()> {
+pub fn spawn(world: &Arc<World>, writer: impl FnOnce(&World) + Send + 'static) -> std::thread::JoinHandle<()> {
     let world = world.clone();
     std::thread::spawn(move || writer(&world))
 }

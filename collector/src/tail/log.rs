@@ -400,8 +400,7 @@ impl Log {
         let mut all: Vec<Option<Found>> = self.candidates()?.into_iter().map(Some).collect();
         let candidates: Vec<Candidate> = all.iter().flatten().map(|found| found.candidate.clone()).collect();
         let was_never_seen = state.unfinished.is_empty() && state.done.is_empty();
-        let plan =
-            plan_generations(&state.unfinished, &state.done, &candidates, self.options.start == Start::History);
+        let plan = plan_generations(&state.unfinished, &state.done, &candidates, self.options.start == Start::History);
         for Planned { idx, offset, known } in plan {
             if matches!(known, Known::Unfinished(place) if place < held) {
                 continue;
@@ -530,7 +529,7 @@ fn find(path: &Path, is_compressed: bool, is_current: bool) -> io::Result<Found>
     let file: File = open_regular(path)?;
     let head = if is_compressed { read_gzip_head(&file)? } else { read_head(&file)? };
     let metadata = file.metadata()?;
-    let len = (!is_compressed).then(|| metadata.len());
+    let len = (!is_compressed).then_some(metadata.len());
     let candidate = Candidate { inode: Inode::of(&metadata), head, len, is_current };
     Ok(Found { candidate, file, path: path.to_owned(), is_compressed })
 }

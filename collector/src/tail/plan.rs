@@ -245,7 +245,8 @@ mod tests {
             fingerprint: Fingerprint::of(content.as_bytes()),
         };
         let done = [Unfinished { identity: identity(10, ""), offset: 0 }];
-        let current = |born_ns| Candidate { inode: born(born_ns), head: b"new".to_vec(), len: Some(3), is_current: true };
+        let current =
+            |born_ns| Candidate { inode: born(born_ns), head: b"new".to_vec(), len: Some(3), is_current: true };
         let new = [Planned { idx: 0, offset: 0, known: Known::No }];
         assert_eq!(plan_generations(&[], &done, &[current(20)], false), new);
         let grown = [Planned { idx: 0, offset: 0, known: Known::Done(0) }];

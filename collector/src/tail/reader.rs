@@ -294,8 +294,7 @@ impl Reader {
             let mut files: BTreeSet<PathBuf> = target.files(&mut folders).into_iter().collect();
             // Rotated away while we were not there, and nothing has the name again.
             let orphans = self.remembered.keys().map(|key| path_of(key));
-            let orphans: Vec<PathBuf> =
-                orphans.filter(|path| is_orphan(path, target)).map(Path::to_path_buf).collect();
+            let orphans: Vec<PathBuf> = orphans.filter(|path| is_orphan(path, target)).map(Path::to_path_buf).collect();
             files.extend(orphans);
             for path in &files {
                 // What is rotated is read as part of the log that it was.
