@@ -116,6 +116,9 @@ pub struct Limits {
     pub cardinality_limit: usize,
     /// Longest run of a query.
     pub query_timeout: PromDuration,
+    /// Where Loki cuts range queries. Ours are cut by block; this only says when Loki's answers lose points at its cuts
+    /// and ours lose the same ones. 0: no answer loses a point.
+    pub split_queries_by_interval: PromDuration,
     /// Most live tails.
     pub max_concurrent_tail_requests: usize,
     /// Labels that every selector must name.
@@ -199,6 +202,7 @@ impl Default for Limits {
             max_querier_bytes_read: ByteSize::gib(150),
             cardinality_limit: 100_000,
             query_timeout: PromDuration::minutes(1),
+            split_queries_by_interval: PromDuration::minutes(60),
             max_concurrent_tail_requests: 10,
             required_labels: Vec::new(),
             minimum_labels_number: 0,

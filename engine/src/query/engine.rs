@@ -14,8 +14,9 @@ use super::evaluation::Evaluation;
 use super::metric::binary::Value;
 use super::metric::evaluate::evaluate;
 use super::metric::grid::Grid;
+use super::metric::seams;
 use super::metric::series::Matrix;
-use super::request::{Answer, Data, InstantQuery, RangeQuery};
+use super::request::{Answer, Data, Direction, InstantQuery, RangeQuery};
 use super::source::Sources;
 use super::{Control, Error, Pool, SharedMemory, explain, log};
 use crate::model::TenantId;
@@ -150,13 +151,16 @@ impl Engine {
             Expr::Log(log_expr) => Data::Streams(log::run(&evaluation, log_expr, &query)?),
             Expr::Metric(metric) => {
                 let grid = Grid::aligned(query.start_ns, query.end_ns, query.step_ns);
-                let matrix = match is_visible {
+                let mut matrix = match is_visible {
                     true => match evaluate(&evaluation, metric, &grid)? {
                         Value::Matrix(matrix) => matrix,
                         Value::Scalar(number) => Matrix::constant(number, grid.len),
                     },
                     false => Matrix::default(),
                 };
+                if query.direction == Direction::Backward {
+                    seams::cut(&mut matrix, &grid, caller.limits.split_queries_by_interval.as_nanos());
+                }
                 Data::Matrix { grid, matrix }
             }
         };

@@ -5,6 +5,7 @@
 //! column     one series over the steps    sliding    panes of a series -> a value per step, in one pass
 //! series     labels and their columns     summary, quantile   the functions over time
 //! aggregate, matching, binary, label_replace          what expressions do with series
+//! seams      points that Loki's cuts lose
 //! range      one pass over the rows of a selector     evaluate   expressions, from the leaves up
 //! ```
 
@@ -17,6 +18,7 @@ pub mod label_replace;
 pub mod matching;
 pub mod quantile;
 pub mod range;
+pub mod seams;
 pub mod series;
 pub mod sliding;
 pub mod summary;
