@@ -450,9 +450,11 @@ impl Reader {
         let (source, lines, pipeline) = (&tailed.source, &mut tailed.lines, &mut job.pipeline);
         let mut wait = Duration::ZERO;
         let mut blocked: Option<Option<Box<str>>> = None;
-        let now_ns = now_ns();
+        // Lines of one turn are a nanosecond apart: an engine keeps equal lines of one instant once.
+        let mut now_ns = now_ns();
         let mut taken = (0u64, 0u64);
         let turn = tailed.log.turn(buffer, now, &mut |line, receipt| {
+            now_ns += 1;
             taken.0 += 1;
             taken.1 += line.bytes.len() as u64;
             let mut cx = Context {
