@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::names::Names;
 use super::needs::Needs;
-use super::{Error, Pipeline, Wanted, order};
+use super::{Error, Pipeline, Wanted, hints, order};
 use crate::ast::{self, LabelFormatSource, LabelSelection, Stage};
 use crate::line_filter::CompiledLineFilter;
 use crate::stage::Step;
@@ -61,7 +61,7 @@ pub(super) fn compile(stages: &[Stage], unwrap: Option<&ast::Unwrap>, wanted: &W
         unwrap,
         pushed_down,
         prefix_len,
-        hints: order::field_hints(stages),
+        hints: hints::of_stages(stages),
         names,
         needs: Arc::new(needs),
         early: Arc::new(early),

@@ -12,7 +12,8 @@
 //!
 //! - `mod.rs`: what callers see
 //! - `compile.rs`: syntax tree to steps, which labels anybody needs
-//! - `order.rs`: what is evaluated before the stages: pushed-down filters, label filters on metadata, hints
+//! - `order.rs`: what is evaluated before the stages: pushed-down filters, label filters on metadata
+//! - `hints.rs`: text that a line must contain to pass label filters behind parsers
 //! - `state.rs`: the labels of one line
 //! - `names.rs`, `needs.rs`: label names as numbers; the names that somebody looks at
 //! - `output.rs`: what the consumer reads
@@ -21,6 +22,7 @@
 //! scratch has grown to the size of the lines.
 
 mod compile;
+mod hints;
 pub(crate) mod keys;
 pub(crate) mod names;
 pub(crate) mod needs;
@@ -41,7 +43,7 @@ use crate::stage::early::EarlyFilters;
 use crate::stage::unwrap::Unwrap;
 use names::{NameId, Names};
 use needs::Needs;
-pub use order::FieldHint;
+pub use hints::FieldHint;
 pub use output::Output;
 pub use state::ErrorKind;
 use state::{Env, LabelState, Source};
@@ -186,7 +188,8 @@ impl Pipeline {
     }
 
     /// Text that lines must contain because of label filters behind parsers (`| json | level="ERROR"`), beside the
-    /// [`Literals`](crate::line_filter::Literals) of [`Self::pushed_down`]. All of them must hold.
+    /// [`Literals`](crate::line_filter::Literals) of [`Self::pushed_down`]. All of them must hold. [`Self::run`] looks
+    /// at them itself; a storage that knows of them may skip blocks.
     pub fn field_hints(&self) -> &[FieldHint] {
         &self.hints
     }
@@ -224,6 +227,9 @@ impl Pipeline {
         entry: &Entry<'a>,
         scratch: &'a mut Scratch,
     ) -> Option<Output<'a>> {
+        if self.hints.iter().any(|hint| hint.excludes(stream, entry)) {
+            return None;
+        }
         self.prepare(scratch);
         scratch.line.is_rewritten = false;
         let text = if self.needs_line { std::str::from_utf8(entry.line) } else { Ok("") };

@@ -1,10 +1,9 @@
 //! What may be evaluated before the stages run: line filters on the stored line, label filters on stream and
-//! metadata labels, text that a passing line must contain.
+//! metadata labels.
 
 use std::borrow::Cow;
 
-use crate::ast::{self, MatchOp, Stage};
-use crate::line_filter::{Literals, Needle};
+use crate::ast::Stage;
 
 /// Where each line filter is evaluated: `Some(i)` in front of stage i, `None` on the stored line.
 ///
@@ -42,59 +41,6 @@ pub(super) fn ordered(stages: &[Stage]) -> (Vec<usize>, Vec<usize>) {
         }
     }
     (stored, ordered)
-}
-
-/// Text that must occur in the line because a label that is cut out of the line must have it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FieldHint {
-    /// The label that is compared. The hint says nothing about entries whose stream or metadata has this label.
-    pub label: String,
-    /// What the line then contains.
-    pub literals: Literals,
-}
-
-/// The hints of the label filters behind parsers.
-pub(super) fn field_hints(stages: &[Stage]) -> Vec<FieldHint> {
-    let mut hints = Vec::new();
-    let (mut is_parsed, mut may_escape) = (false, false);
-    for stage in stages {
-        match stage {
-            Stage::Json { .. } | Stage::Logfmt { .. } => (is_parsed, may_escape) = (true, true),
-            Stage::Regexp(_) | Stage::Pattern(_) => is_parsed = true,
-            Stage::LabelFilter(filter) if is_parsed => add_hints(filter, may_escape, &mut hints),
-            Stage::LineFilter(_) | Stage::LabelFilter(_) | Stage::Drop(_) | Stage::Keep(_) => {}
-            // From here on a value may be anything.
-            Stage::Unpack | Stage::Decolorize | Stage::LineFormat(_) | Stage::LabelFormat(_) => break,
-        }
-    }
-    hints
-}
-
-fn add_hints(filter: &ast::LabelFilter, may_escape: bool, hints: &mut Vec<FieldHint>) {
-    match filter {
-        ast::LabelFilter::And(left, right) => {
-            add_hints(left, may_escape, hints);
-            add_hints(right, may_escape, hints);
-        }
-        ast::LabelFilter::Text(matcher) if matcher.op == MatchOp::Equal && !is_error_label(&matcher.name) => {
-            // Parsers put a blank or U+FFFD where a line has something else that is not UTF-8.
-            let pieces = matcher.value.split([' ', char::REPLACEMENT_CHARACTER]).filter(|piece| !piece.is_empty());
-            let Some(mut literals) = Literals::all_of(pieces.map(|piece| Needle::exact(piece.as_bytes())).collect())
-            else {
-                return;
-            };
-            if may_escape {
-                // Any character may be written as an escape.
-                literals.alternatives.push(vec![Needle::exact(b"\\")]);
-            }
-            hints.push(FieldHint { label: matcher.name.clone(), literals });
-        }
-        _ => {}
-    }
-}
-
-fn is_error_label(name: &str) -> bool {
-    name == "__error__" || name == "__error_details__"
 }
 
 /// Without the `line_format` stages whose line nobody reads: no parser and no line filter follows.

@@ -336,6 +336,22 @@ proptest! {
     }
 
     #[test]
+    fn labels_pass_a_filter_on_their_own_value(
+        object in json_object(),
+        text in "[a-e]{1,2}=(\"[a-c \\\\\\\\]{0,3}\"|[a-c\\u{fffd}]{0,2})( [a-e]{1,2}=[a-z]{0,3}){0,4}",
+        stage in prop::sample::select(vec!["| json", "| logfmt", "| regexp `(?P<a>[a-c]+)=(?P<b>\\w*)`", "| pattern `<a>=<b> <c>`"]),
+    ) {
+        let line = if stage == "| json" { serde_json::to_string(&object).expect("serializes") } else { text };
+        for (name, value) in parsed_labels(stage, &Wanted::All, line.as_bytes()) {
+            if value.contains('`') || name.starts_with("__error") {
+                continue;
+            }
+            let filtered = format!("{stage} | {name}=`{value}`");
+            prop_assert!(!parsed_labels(&filtered, &Wanted::All, line.as_bytes()).is_empty(), "{} on {}", filtered, line);
+        }
+    }
+
+    #[test]
     fn survives_any_bytes(
         line in prop_oneof![
             prop::collection::vec(any::<u8>(), 0..64),
