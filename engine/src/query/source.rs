@@ -9,11 +9,12 @@ use hashbrown::HashMap;
 use logstack_logql::Labels;
 use logstack_logql::ast::Matcher;
 use logstack_logql::matcher::CompiledMatcher;
-use logstack_logql::pipeline::StreamContext;
+use logstack_logql::pipeline::{Pipeline, StreamContext};
+use parking_lot::Mutex;
 
 use super::Error;
 use crate::model::{Stream, StreamId, TenantId, TimeRange};
-use crate::storage::{ScanRequest, ScanUnit, Snapshot, Store};
+use crate::storage::{Direction, MetadataFilter, Scan, ScanRequest, ScanUnit, Snapshot, Store};
 
 const TENANT_LABEL: &str = "__tenant_id__";
 const ORIGINAL_TENANT_LABEL: &str = "original___tenant_id__";
@@ -29,6 +30,24 @@ pub struct PlannedUnit {
     pub unit: ScanUnit,
     /// One per stream, shared by its units.
     pub stream: Arc<StreamContext>,
+}
+
+impl PlannedUnit {
+    /// Starts reading what `pipeline` may pass. Label filters that stand in front of it look at stream and metadata only
+    /// (`| detected_level="error"`), so they are asked before a line is rebuilt.
+    ///
+    /// # Errors
+    /// As [`ScanUnit::open`].
+    pub fn open(&self, pipeline: &Arc<Pipeline>, request: &ScanRequest, direction: Direction) -> Result<Scan, Error> {
+        if !pipeline.has_prefix() {
+            return Ok(self.unit.open(request, direction)?);
+        }
+        let scratch = Mutex::new(pipeline.scratch());
+        let (pipeline, stream) = (pipeline.clone(), self.stream.clone());
+        let filter = MetadataFilter::new(move |set| pipeline.passes_prefix(&stream, set, &mut scratch.lock()));
+        let request = ScanRequest { metadata_filter: Some(filter), ..request.clone() };
+        Ok(self.unit.open(&request, direction)?)
+    }
 }
 
 impl Sources {

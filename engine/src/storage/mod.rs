@@ -42,5 +42,5 @@ mod tests;
 pub use error::Error;
 pub use options::{StorageOptions, SyncMode};
 pub use scan::{Direction, Scan, ScanUnit, UnitCounts};
-pub use snapshot::{ScanRequest, Snapshot};
+pub use snapshot::{MetadataFilter, ScanRequest, Snapshot};
 pub use store::{DeleteError, Environment, Store, StoreStats};

@@ -1,6 +1,7 @@
 //! What one tenant has at one moment, for one query.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use logstack_logql::line_filter::CompiledLineFilter;
@@ -16,7 +17,7 @@ use super::retention::Retention;
 use super::scan::{BlockPiece, Piece, ScanUnit};
 use super::streams::{StreamNo, TenantStreams};
 use super::view::View;
-use crate::model::{Stream, TenantId, TimeRange};
+use crate::model::{MetadataSet, Stream, TenantId, TimeRange};
 
 /// What to read.
 #[derive(Debug, Clone)]
@@ -31,13 +32,37 @@ pub struct ScanRequest {
     pub need_lines: bool,
     /// Structured metadata is wanted; without, all rows have the empty set.
     pub need_metadata: bool,
+    /// Rows with a metadata set that does not pass are not returned; their lines are not even rebuilt.
+    pub metadata_filter: Option<MetadataFilter>,
+}
+
+/// Says whether rows with a metadata set are wanted. Asked about once a set and block.
+#[derive(Clone)]
+pub struct MetadataFilter(Arc<dyn Fn(&MetadataSet) -> bool + Send + Sync>);
+
+impl MetadataFilter {
+    /// Rows with the sets for which `passes` is true.
+    pub fn new(passes: impl Fn(&MetadataSet) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(passes))
+    }
+
+    /// True when rows with `set` are wanted.
+    pub fn passes(&self, set: &MetadataSet) -> bool {
+        (self.0)(set)
+    }
+}
+
+impl fmt::Debug for MetadataFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MetadataFilter")
+    }
 }
 
 impl Default for ScanRequest {
     /// Everything of everything.
     fn default() -> Self {
         let (matchers, filters) = Default::default();
-        Self { matchers, range: TimeRange::ALL, filters, need_lines: true, need_metadata: true }
+        Self { matchers, range: TimeRange::ALL, filters, need_lines: true, need_metadata: true, metadata_filter: None }
     }
 }
 

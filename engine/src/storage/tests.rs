@@ -165,6 +165,7 @@ proptest! {
         specs in prop::collection::vec(batch_specs(), 1..4),
         needle in prop_oneof![Just("a"), Just("sync 1"), Just("7ms"), Just("nowhere")],
         is_flushed: bool,
+        pairs in prop::option::of(0..3_usize),
     ) {
         let store = open(&SimulatedDisk::new());
         for spec in &specs {
@@ -173,10 +174,14 @@ proptest! {
         if is_flushed {
             store.flush().unwrap();
         }
-        let request = ScanRequest { filters: vec![contains(needle)], ..ScanRequest::default() };
+        let metadata_filter = pairs.map(|pairs| MetadataFilter::new(move |set| set.len() == pairs));
+        let request = ScanRequest { filters: vec![contains(needle)], metadata_filter, ..ScanRequest::default() };
         for tenant in ["fake", "other"] {
             let mut want = expected(&specs, tenant, TimeRange::ALL);
-            want.values_mut().for_each(|rows| rows.retain(|row| find(&row.line, needle.as_bytes()).is_some()));
+            let is_wanted = |row: &RowSpec| {
+                pairs.is_none_or(|pairs| row.metadata.len() == pairs) && find(&row.line, needle.as_bytes()).is_some()
+            };
+            want.values_mut().for_each(|rows| rows.retain(is_wanted));
             want.retain(|_, rows| !rows.is_empty());
             prop_assert_eq!(scan_all(&store, tenant, &request, Direction::Backward), want);
         }

@@ -123,7 +123,7 @@ impl Walk {
     }
 
     fn open(&mut self, unit: usize, plan: &Plan, control: &Control) -> Result<(), Error> {
-        let scan = plan.units[unit].unit.open(&plan.request, plan.direction)?;
+        let scan = plan.units[unit].open(&plan.pipeline, &plan.request, plan.direction)?;
         self.stats.units_opened += 1;
         let mut cursor = Cursor { unit, scan, rows: Rows::default(), passed: 0, before: 0, charged_bytes: 0 };
         if let Some(place) = cursor.advance(plan, control, &mut self.stats)? {

@@ -48,7 +48,7 @@ pub fn run(evaluation: &Evaluation, expr: &LogExpr, query: &RangeQuery) -> Resul
 
 /// A log query, ready to scan.
 struct Plan {
-    pipeline: Pipeline,
+    pipeline: Arc<Pipeline>,
     request: ScanRequest,
     /// In the order of the walk: the ones that can hold the first entries first.
     units: Vec<PlannedUnit>,
@@ -62,7 +62,7 @@ struct Plan {
 
 impl Plan {
     fn new(evaluation: &Evaluation, expr: &LogExpr, query: &RangeQuery) -> Result<Self, Error> {
-        let pipeline = Pipeline::compile(&expr.stages, None, &Wanted::All)?;
+        let pipeline = Arc::new(Pipeline::compile(&expr.stages, None, &Wanted::All)?);
         let request = ScanRequest {
             range: TimeRange { first_ns: query.start_ns, last_ns: query.end_ns.saturating_sub(1) },
             filters: pipeline.pushed_down().to_vec(),
@@ -210,7 +210,7 @@ impl Worker {
             return Ok(());
         }
         let planned = &plan.units[unit];
-        let mut scan = planned.unit.open(&plan.request, plan.direction)?;
+        let mut scan = planned.open(&plan.pipeline, &plan.request, plan.direction)?;
         self.stats.units_opened += 1;
         let mut row = 0;
         let mut seen = UnitCounts::default();

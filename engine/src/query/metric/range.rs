@@ -115,7 +115,7 @@ pub fn evaluate(evaluation: &Evaluation, range: &RangeAggregation, by: SeriesBy,
 
 /// A range aggregation, ready to scan.
 struct Plan {
-    pipeline: Pipeline,
+    pipeline: Arc<Pipeline>,
     request: ScanRequest,
     units: Vec<PlannedUnit>,
     windows: Windows,
@@ -168,10 +168,10 @@ impl Plan {
             RangeOp::QuantileOverTime | RangeOp::RateCounter => Kind::Samples,
         };
         let (stages, unwrap) = (&range.log.stages, range.unwrap.as_ref());
-        let pipeline = match sampling {
+        let pipeline = Arc::new(match sampling {
             Sampling::LineBytes => Pipeline::compile(stages, unwrap, &by.wanted())?,
             Sampling::One | Sampling::Unwrapped => Pipeline::compile_without_line(stages, unwrap, &by.wanted())?,
-        };
+        });
         let windows = Windows::new(&grid.shifted(range.offset_ns), range.range_ns);
         let is_one_series = by == SeriesBy::Only(Vec::new());
         let mut request = ScanRequest {
@@ -252,7 +252,7 @@ impl Worker {
         if self.count_unopened(plan, planned) {
             return Ok(());
         }
-        let mut scan = planned.unit.open(&plan.request, Direction::Forward)?;
+        let mut scan = planned.open(&plan.pipeline, &plan.request, Direction::Forward)?;
         self.stats.units_opened += 1;
         self.stats.lines += planned.unit.rows;
         self.stats.bytes += planned.unit.bytes;

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
+
 pub(super) use super::super::codec::Wanted;
 use super::super::codec::{BlockReader, RowSet};
 use super::super::error::Result;
@@ -42,11 +44,21 @@ impl Run {
 
     fn of_chunk(chunk: Arc<Chunk>, len: usize, request: &ScanRequest) -> Self {
         let timestamps = &chunk.timestamps()[..len];
+        let mut passed = HashMap::new();
+        let mut has_wanted_metadata = |row: usize| match &request.metadata_filter {
+            Some(filter) => {
+                let id = chunk.metadata_id(row);
+                *passed.entry(id).or_insert_with(|| filter.passes(chunk.metadata_set(id)))
+            }
+            None => true,
+        };
         let is_selected = |&row: &u32| {
             request.range.contains(timestamps[row as usize])
+                && has_wanted_metadata(row as usize)
                 && request.filters.iter().all(|filter| filter.matches(chunk.line(row as usize)))
         };
-        let is_everything = request.filters.is_empty() && request.range.covers(&chunk.time());
+        let is_everything =
+            request.filters.is_empty() && request.metadata_filter.is_none() && request.range.covers(&chunk.time());
         if is_everything && chunk.is_sorted() {
             let timestamps = timestamps.to_vec();
             return Self { left: 0..len, timestamps, rows: None, source: Source::Mem(chunk) };
@@ -72,6 +84,10 @@ impl Run {
             let end = timestamps.partition_point(|&timestamp| timestamp <= request.range.last_ns);
             RowSet::range(len, start..end.max(start))
         };
+        if let Some(filter) = &request.metadata_filter {
+            let selected = reader.select_metadata(&mut |metadata| filter.passes(metadata), &mut set);
+            selected.map_err(|err| part.codec_error(err))?;
+        }
         if let Some(search) = &piece.search {
             reader.select(search, &mut set).map_err(|err| part.codec_error(err))?;
         }
