@@ -34,8 +34,10 @@ use crate::http::metrics::RequestMetrics;
 use crate::http::tenancy::Tenancy;
 use crate::http::{push, routes};
 use crate::ingest::{IngestOptions, Ingester};
+use crate::patterns::Patterns;
 use crate::query::Engine;
 use crate::storage::{self, StorageOptions, Store, SyncMode};
+use crate::tail::Tails;
 
 /// Why the engine does not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +87,9 @@ pub enum Error {
     /// What stands in it.
     #[error("{0}")]
     Overrides(logstack_config::Errors),
+    /// The machine has no thread left.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
     /// Memory could not be written when the engine stopped. The log has it: the next start reads it.
     #[error("cannot flush")]
     Flush(#[source] storage::Error),
@@ -129,6 +134,15 @@ impl Server {
         let limits = Arc::new(ArcSwap::from_pointee(load_limits(&config)?));
         let store = open_store(&data_dir, storage_options(&config.logstack.storage)).await?;
         store.set_retention(retention(&config, &limits.load()));
+        let patterns = match config.pattern_ingester.enabled {
+            true => Some(Patterns::start(&data_dir).map_err(Error::Thread)?),
+            false => None,
+        };
+        if let Some(patterns) = &patterns {
+            store.observe(patterns.clone());
+        }
+        let tails = Tails::start().map_err(Error::Thread)?;
+        store.observe(tails.clone());
         let engine = Engine::new(store.clone(), &config.logstack.query, config.querier.max_concurrent);
         let ingester = Ingester::new(store.clone(), limits.clone(), IngestOptions::new(&config));
         let push = push::routes(ingester.clone(), Tenancy::new(&config));
@@ -139,6 +153,8 @@ impl Server {
             engine: Arc::new(engine),
             ingester,
             store,
+            patterns,
+            tails,
             metrics: RequestMetrics::default(),
             lifecycle: Arc::<Lifecycle>::default(),
             log_level: LogLevelSwitch::new(config.server.log_level.as_str(), set_log_level),
@@ -194,8 +210,17 @@ impl Server {
         for task in self.tasks {
             task.abort();
         }
-        let store = self.app.store.clone();
-        let closed = tokio::task::spawn_blocking(move || store.close()).await;
+        let app = self.app.clone();
+        let closed = tokio::task::spawn_blocking(move || {
+            let closed = app.store.close();
+            // Behind the store: by then nothing is appended any more.
+            app.tails.stop();
+            if let Some(patterns) = &app.patterns {
+                patterns.stop();
+            }
+            closed
+        })
+        .await;
         info!("engine stopped");
         match closed {
             Ok(result) => result.map_err(Error::Flush),

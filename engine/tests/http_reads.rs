@@ -137,7 +137,7 @@ async fn answers_what_grafana_asks_first() {
 #[tokio::test]
 async fn routes_and_methods() {
     let dir = tempfile::tempdir().unwrap();
-    let (_server, client) = start(dir.path(), OPEN).await;
+    let (_server, client) = start(dir.path(), &format!("{OPEN}\npattern_ingester: {{enabled: false}}")).await;
     for unknown in ["/", "/loki/api/v1", "/ready/", "/ui/x", "/loki/api/v1/analyze-labels", "/loki/api/v1/rules"] {
         let reply = client.get(unknown).await;
         Client::check(&reply, 404, "404 page not found\n");

@@ -277,9 +277,16 @@ impl Default for RuntimeConfig {
 }
 
 /// `pattern_ingester`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PatternIngesterConfig {
-    /// Serve `/loki/api/v1/patterns`.
+    /// Look for patterns in what is stored, and serve `/loki/api/v1/patterns`. On unless said otherwise: Logs Drilldown
+    /// shows them, and they cost little.
     pub enabled: bool,
+}
+
+impl Default for PatternIngesterConfig {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
 }

@@ -12,14 +12,17 @@ use http::{HeaderMap, StatusCode, Uri};
 use logstack_config::{EngineConfig, Limits, TenantLimits};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::auth::Auth;
 use super::metrics::RequestMetrics;
 use super::params::Params;
 use super::tenancy::{self, Tenancy};
 use crate::ingest::Ingester;
+use crate::patterns::Patterns;
 use crate::query::{self, Caller, Control, Engine, admission};
 use crate::storage::Store;
+use crate::tail::Tails;
 
 /// Bodies of read requests: a query of the largest size, percent-encoded, and room for the rest.
 const FORM_BYTES_MAX: usize = 1 << 20;
@@ -40,6 +43,10 @@ pub struct App {
     pub ingester: Arc<Ingester>,
     /// Holds the data.
     pub store: Arc<Store>,
+    /// What lines have in common; `None`: `pattern_ingester.enabled` is false.
+    pub patterns: Option<Arc<Patterns>>,
+    /// Live tails.
+    pub tails: Arc<Tails>,
     /// Counts requests.
     pub metrics: RequestMetrics,
     /// Starting, ready, stopping.
@@ -53,7 +60,8 @@ pub struct App {
 /// Where the process is between start and end.
 #[derive(Debug, Default)]
 pub struct Lifecycle {
-    is_stopping: AtomicBool,
+    /// Cancelled when the process stops.
+    pub stopping: CancellationToken,
     stop_is_prepared: AtomicBool,
     /// Notified once, when somebody asks for the end.
     pub stop_wanted: Notify,
@@ -62,12 +70,12 @@ pub struct Lifecycle {
 impl Lifecycle {
     /// From now on `/ready` answers 503.
     pub fn begin_stop(&self) {
-        self.is_stopping.store(true, Ordering::Release);
+        self.stopping.cancel();
     }
 
     /// True after [`Self::begin_stop`].
     pub fn is_stopping(&self) -> bool {
-        self.is_stopping.load(Ordering::Acquire)
+        self.stopping.is_cancelled()
     }
 
     /// Sets or unsets the mark of `/ingester/prepare_shutdown`.

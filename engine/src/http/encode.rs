@@ -106,7 +106,7 @@ pub fn streams(json: &mut JsonWriter, streams: &[StreamResult]) {
 }
 
 /// The third element of a value: always an object, empty parts left out.
-fn extra_labels(json: &mut JsonWriter, extra: &ExtraLabels) {
+pub fn extra_labels(json: &mut JsonWriter, extra: &ExtraLabels) {
     json.begin_object();
     for (key, labels) in [("structuredMetadata", &extra.metadata), ("parsed", &extra.parsed)] {
         if !labels.is_empty() {

@@ -157,7 +157,7 @@ fn write_requests(metrics: &RequestMetrics, text: &mut TextWriter) {
     for (key, histogram) in &durations {
         let status = key.status.to_string();
         let labels =
-            [("method", key.method), ("route", key.route.as_str()), ("status_code", status.as_str()), ("ws", "false")];
+            [("method", key.method), ("route", key.route.as_str()), ("status_code", status.as_str()), ("ws", if key.route.ends_with("_tail") { "true" } else { "false" })];
         let mut count = 0;
         for (idx, bucket) in histogram.buckets.iter().enumerate() {
             count += bucket.load(Ordering::Relaxed);
@@ -220,6 +220,22 @@ fn write_store(app: &App, text: &mut TextWriter) {
         "Memory that running queries hold.",
         app.engine.memory_bytes() as f64,
     );
+    let tails = app.tails.active() as f64;
+    text.single("loki_querier_tail_active", "gauge", "Number of active tailers.", tails);
+    let streams = app.tails.watched_streams() as f64;
+    text.single("loki_querier_tail_active_streams", "gauge", "Number of active streams being tailed.", streams);
+    let sent = app.tails.sent_bytes.load(Ordering::Relaxed) as f64;
+    text.single("loki_querier_tail_bytes_total", "counter", "Total bytes tailed.", sent);
+    let dropped = app.tails.dropped_lines.load(Ordering::Relaxed) as f64;
+    text.single("logstack_tail_dropped_lines_total", "counter", "Lines that tails were too slow for.", dropped);
+    if let Some(patterns) = &app.patterns {
+        let stats = patterns.stats();
+        let templates = stats.templates as f64;
+        text.single("logstack_patterns_templates", "gauge", "Templates in memory.", templates);
+        let (looked_at, skipped) = (stats.lines as f64, stats.skipped_lines as f64);
+        text.single("logstack_patterns_lines_total", "counter", "Lines that were looked at for patterns.", looked_at);
+        text.single("logstack_patterns_skipped_lines_total", "counter", "Lines left out of patterns.", skipped);
+    }
     // The mixin's alert wants exactly one process to say so.
     text.single("loki_boltdb_shipper_compactor_running", "gauge", "Value will be 1 if compactor is running.", 1.0);
 }

@@ -5,8 +5,8 @@
 //! | [`auth`], [`tenancy`] | who may connect; `X-Scope-OrgID` to tenants |
 //! | [`app`] | what routes share; what every read starts with |
 //! | [`params`], [`json`], [`encode`], [`respond`] | parameters in, answers out |
-//! | [`push`], [`otlp`], [`body`] | what writes |
-//! | [`query`], [`labels`], [`index`], [`detected`], [`legacy`] | reads |
+//! | [`push`], [`otlp`], [`body`], [`deletes`] | what writes, and takes back |
+//! | [`query`], [`labels`], [`index`], [`detected`], [`patterns`], [`legacy`], [`tail`] | reads |
 //! | [`ops`], [`metrics`] | what people, kubelets and Prometheus ask |
 //!
 //! [`routes`] is the list of routes.
@@ -14,6 +14,7 @@
 pub mod app;
 pub mod auth;
 pub mod body;
+pub mod deletes;
 pub mod detected;
 pub mod encode;
 pub mod index;
@@ -24,9 +25,11 @@ pub mod metrics;
 pub mod ops;
 pub mod otlp;
 pub mod params;
+pub mod patterns;
 pub mod push;
 pub mod query;
 pub mod respond;
+pub mod tail;
 pub mod tenancy;
 
 use std::sync::Arc;
@@ -54,7 +57,14 @@ pub fn routes(app: Arc<App>, push: Router) -> Router {
         .route("/loki/api/v1/detected_labels", get(detected::labels).post(detected::labels))
         .route("/loki/api/v1/detected_fields", get(detected::fields).post(detected::fields))
         .route("/loki/api/v1/detected_field/{name}/values", get(detected::values).post(detected::values))
-        .route("/loki/api/v1/patterns", get(ops::disabled).post(ops::disabled))
+        .route("/loki/api/v1/tail", get(tail::tail))
+        .route("/api/prom/tail", get(tail::legacy))
+        .route("/loki/api/v1/patterns", get(patterns::list).post(patterns::list))
+        .route(
+            "/loki/api/v1/delete",
+            post(deletes::create).put(deletes::create).get(deletes::list).delete(deletes::cancel),
+        )
+        .route("/loki/api/v1/cache/generation_numbers", get(deletes::generation_numbers))
         .route("/loki/api/v1/drilldown-limits", get(ops::drilldown_limits))
         .route("/loki/api/v1/status/buildinfo", get(ops::buildinfo))
         .route("/api/prom/query", get(legacy::query).post(legacy::query))

@@ -215,18 +215,28 @@ fn escape_html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// What exists in Loki and is switched off: 404 without a body.
-pub async fn disabled() -> StatusCode {
-    StatusCode::NOT_FOUND
-}
-
 /// `/prometheus/api/v1/rules`: there is no ruler, so there are no rules.
-pub async fn rules() -> Response {
+pub async fn rules(read: Read) -> Response {
+    let kind = read.params.get("type").unwrap_or_default();
+    if !matches!(kind, "" | "alert" | "record") {
+        let mut json = JsonWriter::default();
+        json.begin_object();
+        json.key("status");
+        json.string("error");
+        json.key("data");
+        json.null();
+        json.key("errorType");
+        json.string("bad_data");
+        json.key("error");
+        json.string(&format!("not supported value {}", Quoted(kind)));
+        json.end_object();
+        return (StatusCode::BAD_REQUEST, [(header::CONTENT_TYPE, PLAIN_JSON)], json.finish()).into_response();
+    }
     empty_list("groups")
 }
 
 /// `/prometheus/api/v1/alerts`.
-pub async fn alerts() -> Response {
+pub async fn alerts(_: Read) -> Response {
     empty_list("alerts")
 }
 

@@ -13,7 +13,7 @@ use super::{encode, respond};
 use crate::query::{Answer, Error, InstantQuery, RangeQuery, parse};
 
 const ENCODING_FLAGS: &str = "x-loki-response-encoding-flags";
-const CATEGORIZE_LABELS: &str = "categorize-labels";
+pub(super) const CATEGORIZE_LABELS: &str = "categorize-labels";
 
 /// `query_range`.
 pub async fn range(State(app): State<Arc<App>>, read: Read) -> Response {
@@ -121,7 +121,7 @@ pub async fn format(Form(params): Form) -> Response {
 }
 
 /// The flags that the client sent; unknown ones are echoed, as Loki does.
-fn encoding_flags(headers: &HeaderMap) -> Vec<String> {
+pub(super) fn encoding_flags(headers: &HeaderMap) -> Vec<String> {
     headers
         .get_all(ENCODING_FLAGS)
         .iter()

@@ -27,5 +27,6 @@ pub use control::{CancelOnDrop, Control, SharedMemory};
 pub use engine::{Caller, Engine, parse};
 pub use error::Error;
 pub use evaluation::Evaluation;
+pub use log::labels::{LabelCache, LineLabels};
 pub use pool::Pool;
 pub use request::{Answer, Data, Direction, InstantQuery, RangeQuery, Stats};

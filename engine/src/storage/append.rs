@@ -92,10 +92,13 @@ impl Writer {
         if self.memtable.rows() == 0 {
             self.memtable = self.renewed_memtable();
         }
+        let observers = self.shared.observers.load();
         for append in appends {
             self.memtable.insert(&append.batch, &self.shared.registry);
+            observers.iter().for_each(|observer| observer.appended(&append.batch));
             append.answer(Ok(()));
         }
+        drop(observers);
         // A group can be large: its buffer is not kept for ever.
         self.buf.shrink_to(4 << 20);
     }

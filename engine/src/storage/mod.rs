@@ -43,4 +43,4 @@ pub use error::Error;
 pub use options::{StorageOptions, SyncMode};
 pub use scan::{Direction, Scan, ScanUnit, UnitCounts};
 pub use snapshot::{MetadataFilter, ScanRequest, Snapshot};
-pub use store::{DeleteError, Environment, Store, StoreStats};
+pub use store::{DeleteError, Environment, Observer, Store, StoreStats};

@@ -18,6 +18,7 @@ use super::options::StorageOptions;
 use super::part::{Caches, Part, PartId};
 use super::quarantine::Quarantine;
 use super::retention::Retention;
+use super::store::Observer;
 use super::streams::Registry;
 use super::view::View;
 use super::wal::writer::Queue;
@@ -93,6 +94,8 @@ pub struct Shared {
     pub retention: ArcSwap<Retention>,
     /// What is to be deleted.
     pub deletes: Deletes,
+    /// Who hears of appends.
+    pub observers: ArcSwap<Vec<Arc<dyn Observer>>>,
     /// What queries share.
     pub caches: Arc<Caches>,
     /// Appends on their way.

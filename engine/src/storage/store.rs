@@ -103,6 +103,13 @@ pub enum DeleteError {
     Storage(#[from] Error),
 }
 
+/// Hears of every append.
+pub trait Observer: Send + Sync {
+    /// The rows of `batch` are durable and visible. Called in the order of the log, on the thread that writes it: what
+    /// takes time belongs elsewhere.
+    fn appended(&self, batch: &Arc<Batch>);
+}
+
 /// The log store of one data directory. Dropping it stops it; [`Store::close`] also flushes.
 pub struct Store {
     shared: Arc<Shared>,
@@ -163,6 +170,7 @@ impl Store {
             manifest: Mutex::new(manifest),
             retention: ArcSwap::default(),
             deletes,
+            observers: ArcSwap::default(),
             caches: Caches::new(cache_bytes_max),
             queue: Queue::default(),
             flushes: flush::Flushes::default(),
@@ -215,7 +223,12 @@ impl Store {
         }
         let mut payload = Vec::new();
         record::encode(&batch, &mut payload).map_err(|bytes| Error::TooLarge { bytes })?;
-        self.shared.queue.append(payload, batch).await
+        self.shared.queue.append(payload, Arc::new(batch)).await
+    }
+
+    /// From now on `observer` hears of every append, whatever this start has recovered excepted.
+    pub fn observe(&self, observer: Arc<dyn Observer>) {
+        self.shared.observers.rcu(|known| known.iter().cloned().chain([observer.clone()]).collect::<Vec<_>>());
     }
 
     /// What `tenant` has now.

@@ -10,7 +10,7 @@
 //! With an `interval` the walk must be in order over all streams: [`interval`].
 
 mod interval;
-mod labels;
+pub mod labels;
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;

@@ -25,7 +25,7 @@ pub struct Append {
     /// What goes to the log.
     pub payload: Vec<u8>,
     /// What goes to the memtable.
-    pub batch: Batch,
+    pub batch: Arc<Batch>,
     done: oneshot::Sender<Result<()>>,
     _permit: OwnedSemaphorePermit,
 }
@@ -72,7 +72,7 @@ impl Default for Queue {
 
 impl Queue {
     /// Hands an append over and waits for its fate. Dropping the future does not take the append back.
-    pub async fn append(&self, payload: Vec<u8>, batch: Batch) -> Result<()> {
+    pub async fn append(&self, payload: Vec<u8>, batch: Arc<Batch>) -> Result<()> {
         let bytes = payload.len() + batch.rows.bytes.len() + batch.rows.len() * 16;
         // A batch that is larger than the queue has it for itself.
         let permits = (bytes / PERMIT_BYTES + 1).min(QUEUE_BYTES_MAX / PERMIT_BYTES) as u32;
