@@ -5,9 +5,11 @@
 //! stop:   no new connections -> requests finish, within a bound -> memory to disk -> end
 //! ```
 
+mod connection;
+mod listen;
 mod retention;
+pub mod tls;
 
-use std::future::IntoFuture as _;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,8 +17,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use axum::extract::Request;
-use axum::serve::ListenerExt as _;
 use http::Uri;
 use http::uri::PathAndQuery;
 use logstack_config::engine::{StorageConfig, WalSync};
@@ -24,10 +24,11 @@ use logstack_config::{EngineConfig, TenantLimits};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tower::util::MapRequest;
 use tracing::{error, info, warn};
 
+use self::listen::Listening;
 use self::retention::retention;
+use self::tls::{Tls, TlsError};
 use crate::http::app::{App, Lifecycle, LogLevelSwitch, SetLogLevel};
 use crate::http::auth::Auth;
 use crate::http::metrics::RequestMetrics;
@@ -60,12 +61,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// Plain text where the configuration asks for TLS would be worse than nothing.
-    #[error(
-        "`server.http_tls_config` asks for TLS, which this engine leaves to what stands before it (an ingress, a \
-             sidecar): remove the block, and terminate TLS there"
-    )]
-    Tls,
+    /// The certificate of the listener. Plain text instead would be worse than nothing.
+    #[error(transparent)]
+    Tls(TlsError),
     /// The credentials file.
     #[error("cannot read the credentials in {path:?} (`logstack.auth.credentials_file`)")]
     Credentials {
@@ -112,7 +110,7 @@ pub struct Server {
     address: SocketAddr,
     app: Arc<App>,
     stop: watch::Sender<bool>,
-    serving: JoinHandle<io::Result<()>>,
+    serving: JoinHandle<()>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -124,9 +122,10 @@ impl Server {
     pub async fn start(options: ServerOptions) -> Result<Self, Error> {
         let ServerOptions { config, listen, data_dir, set_log_level } = options;
         let config = Arc::new(config);
-        if config.server.http_tls_config.is_enabled() {
-            return Err(Error::Tls);
-        }
+        let tls = match config.server.http_tls_config.is_enabled() {
+            true => Some(Arc::new(Tls::load(&config.server).map_err(Error::Tls)?)),
+            false => None,
+        };
         let auth = Auth::new(&config.logstack.auth).map_err(|source| Error::Credentials {
             path: config.logstack.auth.credentials_file.clone().unwrap_or_default(),
             source,
@@ -143,7 +142,8 @@ impl Server {
         }
         let tails = Tails::start().map_err(Error::Thread)?;
         store.observe(tails.clone());
-        let engine = Engine::new(store.clone(), &config.logstack.query, config.querier.max_concurrent);
+        let engine = Engine::new(store.clone(), &config.logstack.query, config.querier.max_concurrent)
+            .with_outstanding(config.frontend.max_outstanding_per_tenant);
         let ingester = Ingester::new(store.clone(), limits.clone(), IngestOptions::new(&config));
         let push = push::routes(ingester.clone(), Tenancy::new(&config));
         let app = Arc::new(App {
@@ -164,16 +164,14 @@ impl Server {
         let router = routes(app.clone(), push);
         let listener = TcpListener::bind(listen).await.map_err(|source| Error::Listen { address: listen, source })?;
         let address = listener.local_addr().unwrap_or(listen);
-        // Answers are written in one piece: waiting for more to send only delays them.
-        let listener = listener.tap_io(|stream| {
-            let _ = stream.set_nodelay(true);
-        });
         let (stop, stopped) = watch::channel(false);
-        let service = MapRequest::new(router, fold_slashes);
-        let serve = axum::serve(listener, axum::ServiceExt::<Request>::into_make_service(service))
-            .with_graceful_shutdown(wait(stopped.clone()));
-        let serving = tokio::spawn(serve.into_future());
-        let tasks = vec![tokio::spawn(watch_overrides(config, limits, app.store.clone(), stopped))];
+        let listening = Listening::new(&config.server, tls.clone(), app.metrics.connections.clone());
+        let serving = tokio::spawn(listening.serve(listener, router, stopped.clone()));
+        let mut tasks = Vec::new();
+        if let Some(tls) = tls {
+            tasks.push(tokio::spawn(tls.watch(stopped.clone())));
+        }
+        tasks.push(tokio::spawn(watch_overrides(config, limits, app.store.clone(), stopped)));
         info!(%address, data_dir = %data_dir.display(), "engine ready");
         Ok(Self { address, app, stop, serving, tasks })
     }
@@ -230,11 +228,6 @@ impl Server {
             }
         }
     }
-}
-
-async fn wait(mut stopped: watch::Receiver<bool>) {
-    // The sender lives as long as the server.
-    let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
 async fn open_store(dir: &Path, options: StorageOptions) -> Result<Arc<Store>, Error> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use axum::body::Bytes;
@@ -190,7 +190,7 @@ impl FromRequest<Arc<App>> for Read {
         if tenants.len() > 1 && !app.config.querier.multi_tenant_queries_enabled {
             return Err(tenancy::Error::Several.into_response());
         }
-        let body = read_form(body).await?;
+        let body = read_form(app, body).await?;
         let tags = parts.headers.get("x-query-tags").and_then(|value| value.to_str().ok()).unwrap_or_default();
         let caller = Caller {
             limits: app.limits_of(&tenants),
@@ -207,10 +207,20 @@ impl FromRequest<Arc<App>> for Read {
     }
 }
 
-async fn read_form(body: axum::body::Body) -> Result<Bytes, Response> {
-    axum::body::to_bytes(body, FORM_BYTES_MAX).await.map_err(|_| {
-        super::respond::error(StatusCode::PAYLOAD_TOO_LARGE, format!("the form is larger than {FORM_BYTES_MAX} bytes"))
-    })
+async fn read_form(app: &App, body: axum::body::Body) -> Result<Bytes, Response> {
+    let time_max = app.config.server.http_server_read_timeout.get();
+    let time_max = if time_max.is_zero() { Duration::MAX } else { time_max };
+    match tokio::time::timeout(time_max, axum::body::to_bytes(body, FORM_BYTES_MAX)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(_)) => {
+            let text = format!("the form is larger than {FORM_BYTES_MAX} bytes");
+            Err(super::respond::error(StatusCode::PAYLOAD_TOO_LARGE, text))
+        }
+        Err(_) => {
+            let text = "the request body took too long to arrive";
+            Err(super::respond::error(StatusCode::REQUEST_TIMEOUT, text))
+        }
+    }
 }
 
 /// A request without tenant: its parameters.
@@ -219,9 +229,9 @@ pub struct Form(pub Params);
 impl FromRequest<Arc<App>> for Form {
     type Rejection = Response;
 
-    async fn from_request(request: Request, _: &Arc<App>) -> Result<Self, Response> {
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Response> {
         let (parts, body) = request.into_parts();
-        let body = read_form(body).await?;
+        let body = read_form(app, body).await?;
         Ok(Self(Params::read(&parts.uri, &parts.headers, &body)))
     }
 }
@@ -253,11 +263,11 @@ impl Read {
         &self,
         app: &App,
         work: impl FnOnce(&Engine, &Caller, Arc<Control>) -> Result<T, query::Error> + Send + 'static,
-    ) -> Result<(T, std::time::Duration), query::Error> {
+    ) -> Result<(T, Duration), query::Error> {
         let control = app.engine.control(&self.caller.limits);
         let guard = control.cancel_on_drop();
         let (engine, caller, inner) = (app.engine.clone(), self.caller.clone(), control.clone());
-        let result = app.engine.enter(control, move || work(&engine, &caller, inner)).await;
+        let result = app.engine.enter(&self.caller.tenants[0], control, move || work(&engine, &caller, inner)).await;
         drop(guard);
         result
     }

@@ -23,6 +23,8 @@ const BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 
 #[derive(Debug, Default)]
 pub struct RequestMetrics {
     durations: Mutex<BTreeMap<RequestKey, Arc<Histogram>>>,
+    /// Open connections.
+    pub connections: Arc<AtomicI64>,
     inflight: Mutex<BTreeMap<(&'static str, String), Arc<AtomicI64>>>,
 }
 
@@ -169,6 +171,9 @@ fn write_requests(metrics: &RequestMetrics, text: &mut TextWriter) {
         text.sample(&format!("{name}_sum"), &labels, histogram.sum_us.load(Ordering::Relaxed) as f64 / 1e6);
         text.sample(&format!("{name}_count"), &labels, count as f64);
     }
+    text.family("loki_tcp_connections", "gauge", "Current number of accepted TCP connections.");
+    let connections = metrics.connections.load(Ordering::Relaxed) as f64;
+    text.sample("loki_tcp_connections", &[("protocol", "http")], connections);
     text.family("loki_inflight_requests", "gauge", "Current number of inflight requests.");
     for ((method, route), gauge) in &*metrics.inflight.lock() {
         let labels = [("method", *method), ("route", route.as_str())];

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use logstack_config::Limits;
 use logstack_config::engine::QueryConfig;
 use logstack_logql::ast::Expr;
-use tokio::sync::Semaphore;
 
 use super::admission::{self, Asked};
 use super::evaluation::Evaluation;
@@ -18,6 +17,7 @@ use super::metric::seams;
 use super::metric::series::Matrix;
 use super::request::{Answer, Data, Direction, InstantQuery, RangeQuery};
 use super::source::Sources;
+use super::turns::Turns;
 use super::{Control, Error, Pool, SharedMemory, explain, log};
 use crate::model::TenantId;
 use crate::storage::Store;
@@ -28,14 +28,14 @@ pub struct Engine {
     pool: Arc<Pool>,
     memory: Arc<SharedMemory>,
     memory_budget: u64,
-    /// Queries that may run at once.
-    turns: Arc<Semaphore>,
-    /// Queries that may wait for a turn.
-    line: Arc<Semaphore>,
+    turns: Arc<Turns>,
+    turn_count: usize,
 }
 
 /// Queries in line per query that may run. Enough for a dashboard with many panels on a small node.
 const LINE_PER_TURN: usize = 256;
+/// Queries in line of one tenant where nobody says a number; Loki's.
+const OUTSTANDING_DEFAULT: usize = 2048;
 /// Of the machine's memory where the configuration says nothing.
 const MEMORY_BUDGET_DEFAULT: u64 = 256 << 20;
 
@@ -73,9 +73,15 @@ impl Engine {
             pool,
             memory: SharedMemory::new(total),
             memory_budget,
-            turns: Arc::new(Semaphore::new(turns)),
-            line: Arc::new(Semaphore::new(turns * LINE_PER_TURN)),
+            turns: Turns::new(turns, OUTSTANDING_DEFAULT, turns * LINE_PER_TURN),
+            turn_count: turns,
         }
+    }
+
+    /// The same engine, in which so many queries of one tenant may wait: `frontend.max_outstanding_per_tenant`.
+    pub fn with_outstanding(mut self, queries_max: usize) -> Self {
+        self.turns = Turns::new(self.turn_count, queries_max, self.turn_count * LINE_PER_TURN);
+        self
     }
 
     /// The store behind.
@@ -93,19 +99,18 @@ impl Engine {
         Control::new(limits.query_timeout.get(), self.memory_budget, self.memory.clone())
     }
 
-    /// Waits for a turn, then runs `work` on a thread that may block. Answers also how long the wait was.
+    /// Waits for a turn of `tenant`, then runs `work` on a thread that may block. Answers also how long the wait was.
     ///
     /// # Errors
     /// [`Error::TooManyRequests`] when the line is full; [`Error::TimedOut`] and [`Error::Cancelled`] while waiting.
     pub async fn enter<T: Send + 'static>(
         &self,
+        tenant: &TenantId,
         control: Arc<Control>,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<(T, Duration), Error> {
         let arrived = Instant::now();
-        let place = self.line.clone().try_acquire_owned().map_err(|_| Error::TooManyRequests)?;
-        let turn = self.turns.clone().acquire_owned().await.map_err(|_| Error::Cancelled)?;
-        drop(place);
+        let turn = self.turns.take(tenant.as_str()).await?;
         let waited = arrived.elapsed();
         control.check()?;
         let result = tokio::task::spawn_blocking(move || {

@@ -5,7 +5,8 @@
 //! admission    what a tenant may ask                          control    client, time, memory
 //! source       snapshots of the tenants, scan units           pool       the threads that scan
 //! log/         the nearest entries of a range                 metric/    series over a grid of steps
-//! catalog      labels, series, volumes                     explain    why an answer is empty
+//! catalog      labels, series, volumes                     turns      whose query is next
+//! explain      why an answer is empty
 //! ```
 
 pub mod admission;
@@ -22,6 +23,7 @@ mod error;
 mod evaluation;
 mod explain;
 mod pool;
+mod turns;
 
 pub use control::{CancelOnDrop, Control, SharedMemory};
 pub use engine::{Caller, Engine, parse};
