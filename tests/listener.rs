@@ -53,7 +53,9 @@ fn client(root: &Authority, identity: Option<(String, String)>) -> Client {
     let builder = Client::builder().pool_max_idle_per_host(0);
     let builder = builder.tls_certs_only([Certificate::from_pem(root.pem().as_bytes()).unwrap()]);
     match identity {
-        Some((certificate, key)) => builder.identity(Identity::from_pem(format!("{certificate}{key}").as_bytes()).unwrap()),
+        Some((certificate, key)) => {
+            builder.identity(Identity::from_pem(format!("{certificate}{key}").as_bytes()).unwrap())
+        }
         None => builder,
     }
     .build()
@@ -146,10 +148,8 @@ async fn credentials_keep_strangers_out_of_every_route_but_two() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("tokens");
     std::fs::write(&file, "one\n").unwrap();
-    let config = format!(
-        "auth_enabled: false\nlogstack: {{auth: {{type: bearer, credentials_file: {}}}}}\n",
-        file.display()
-    );
+    let config =
+        format!("auth_enabled: false\nlogstack: {{auth: {{type: bearer, credentials_file: {}}}}}\n", file.display());
     let process = start(dir.path(), &config);
     let client = common::client();
     let status = async |path: &str, token: Option<&str>| {
@@ -192,9 +192,11 @@ async fn slow_clients_are_not_waited_for() {
     let process = start(dir.path(), config);
     let (mut silent, mut dripping, mut half) = (raw(&process).await, raw(&process).await, raw(&process).await);
     dripping.write_all(b"GET /rea").await.unwrap();
-    half.write_all(b"POST /loki/api/v1/push HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
-        .await
-        .unwrap();
+    half.write_all(
+        b"POST /loki/api/v1/push HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
+    )
+    .await
+    .unwrap();
     let mut form = raw(&process).await;
     form.write_all(
         b"POST /loki/api/v1/query HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n\

@@ -122,7 +122,8 @@ async fn history_comes_first_then_what_is_pushed() {
     let flags = [("x-loki-response-encoding-flags", "categorize-labels")];
     let mut flagged = connect(&process, "/loki/api/v1/tail", &params, &flags).await.unwrap();
     let mut plain = connect(&process, "/loki/api/v1/tail", &params, &[]).await.unwrap();
-    let mut legacy = connect(&process, "/api/prom/tail", &[("query", "{app=\"a\"}"), ("limit", "1")], &[]).await.unwrap();
+    let mut legacy =
+        connect(&process, "/api/prom/tail", &[("query", "{app=\"a\"}"), ("limit", "1")], &[]).await.unwrap();
 
     let (one, two) = (frame(&mut plain).await, frame(&mut plain).await);
     assert_eq!((lines(&one).len(), lines(&two).len()), (100, 20), "frames have at most 100 entries");

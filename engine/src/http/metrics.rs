@@ -158,8 +158,12 @@ fn write_requests(metrics: &RequestMetrics, text: &mut TextWriter) {
     let durations = metrics.durations.lock().clone();
     for (key, histogram) in &durations {
         let status = key.status.to_string();
-        let labels =
-            [("method", key.method), ("route", key.route.as_str()), ("status_code", status.as_str()), ("ws", if key.route.ends_with("_tail") { "true" } else { "false" })];
+        let labels = [
+            ("method", key.method),
+            ("route", key.route.as_str()),
+            ("status_code", status.as_str()),
+            ("ws", if key.route.ends_with("_tail") { "true" } else { "false" }),
+        ];
         let mut count = 0;
         for (idx, bucket) in histogram.buckets.iter().enumerate() {
             count += bucket.load(Ordering::Relaxed);

@@ -43,8 +43,7 @@ async fn find(app: &App, patterns: Arc<Patterns>, read: &Read) -> Result<Vec<Pat
         end_ns: bounds.end_ns,
         step_s: (step_ns / SECOND_NS).max(SLOT_S),
     };
-    let (found, _) =
-        read.run(app, move |_, caller, _| Ok(patterns.query(&caller.tenants, &matchers, query))).await?;
+    let (found, _) = read.run(app, move |_, caller, _| Ok(patterns.query(&caller.tenants, &matchers, query))).await?;
     Ok(found)
 }
 

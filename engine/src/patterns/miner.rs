@@ -125,18 +125,13 @@ impl Miner {
         for DayStream { tenant, labels, patterns } in self.folder.read(day).streams {
             let (tenant, labels) = (TenantId::new(tenant), Labels::from_pairs(labels));
             let id = StreamId::of(&tenant, &labels);
-            let own = self
-                .streams
-                .entry(id)
-                .or_insert_with(|| StreamPatterns::new(Arc::new(Stream { id, tenant, labels })));
+            let own =
+                self.streams.entry(id).or_insert_with(|| StreamPatterns::new(Arc::new(Stream { id, tenant, labels })));
             let mut total = Placed::default();
             for DayPattern { template, level, counts } in patterns {
                 let Some(counts) = Counts::new(counts) else { continue };
                 let placed = own.restore(template, level, day, counts);
-                total = Placed {
-                    slots: total.slots + placed.slots,
-                    templates: total.templates + placed.templates,
-                };
+                total = Placed { slots: total.slots + placed.slots, templates: total.templates + placed.templates };
             }
             self.note(total);
         }

@@ -288,10 +288,10 @@ mod tests {
         }
         check(&["GET /sync 200", "GET /sync 404", "POST /sync 200"], &[("GET /sync <_>", 2), ("POST /sync <_>", 1)]);
         check(&["user ann logged in", "user bob logged in"], &[("user <_> logged in", 2)]);
-        check(&["level=info msg=\"started ok\"", "level=info msg=\"ended badly\""], &[
-            ("level=info msg=\"ended badly\"", 1),
-            ("level=info msg=\"started ok\"", 1),
-        ]);
+        check(
+            &["level=info msg=\"started ok\"", "level=info msg=\"ended badly\""],
+            &[("level=info msg=\"ended badly\"", 1), ("level=info msg=\"started ok\"", 1)],
+        );
         check(&["", "  "], &[]);
     }
 
@@ -311,7 +311,8 @@ mod tests {
 
     #[test]
     fn templates_are_bounded() {
-        let lines: Vec<String> = (0..1000).map(|n| format!("a{}b", " x=y".repeat(n % 128) + &" ".repeat(n / 128))).collect();
+        let lines: Vec<String> =
+            (0..1000).map(|n| format!("a{}b", " x=y".repeat(n % 128) + &" ".repeat(n / 128))).collect();
         let stream = mine(lines.iter().map(String::as_str));
         assert_eq!((stream.len(), stream.entries().count()), (TEMPLATES_MAX, TEMPLATES_MAX));
     }

@@ -155,7 +155,8 @@ impl Listening {
             .keep_alive_interval(self.idle_timeout)
             .max_header_list_size(HEAD_BYTES_MAX as u32)
             .max_concurrent_streams(STREAMS_MAX);
-        let served = builder.serve_connection_with_upgrades(TokioIo::new(connection), TowerToHyperService::new(service));
+        let served =
+            builder.serve_connection_with_upgrades(TokioIo::new(connection), TowerToHyperService::new(service));
         tokio::pin!(served);
         let mut is_ending = false;
         let in_time = timeout(self.head_timeout, began.cancelled());

@@ -47,9 +47,8 @@ impl TailQuery {
     /// # Errors
     /// A matcher or a stage that cannot be built.
     pub fn compile(expr: &LogExpr) -> Result<Self, Error> {
-        let compile = |matcher| {
-            CompiledMatcher::new(matcher).map_err(|error| Error::refused(format!("parse error : {error}")))
-        };
+        let compile =
+            |matcher| CompiledMatcher::new(matcher).map_err(|error| Error::refused(format!("parse error : {error}")));
         let matchers = expr.selector.iter().map(compile).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { matchers, pipeline: Arc::new(Pipeline::compile(&expr.stages, None, &Wanted::All)?) })
     }

@@ -37,7 +37,11 @@ pub fn frame(form: &Form, entries: &[TailEntry], dropped: Dropped<'_>) -> String
     json.begin_array();
     for entry in entries {
         json.begin_object();
-        if form.is_legacy { legacy_entry(&mut json, entry) } else { write_entry(&mut json, form, entry) }
+        if form.is_legacy {
+            legacy_entry(&mut json, entry)
+        } else {
+            write_entry(&mut json, form, entry)
+        }
         json.end_object();
     }
     json.end_array();
