@@ -7,6 +7,7 @@ mod collector;
 mod crds;
 mod engine;
 mod logging;
+mod migrate;
 mod query;
 mod run;
 mod serving;
@@ -39,6 +40,7 @@ enum Command {
     Engine(engine::EngineArgs),
     Query(query::QueryArgs),
     Check(check::CheckArgs),
+    Migrate(migrate::MigrateArgs),
     /// Prints the custom resource definitions as YAML.
     Crds,
 }
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
             Command::Engine(args) => engine::run(args).await,
             Command::Query(args) => query::run(args).await,
             Command::Check(args) => check::run(&args),
+            Command::Migrate(args) => migrate::run(&args),
             Command::Crds => crds::run(),
         }
     });

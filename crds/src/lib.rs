@@ -9,6 +9,7 @@
 //! ```
 
 pub mod document;
+pub mod migrate;
 pub mod quantity;
 pub mod render;
 mod rules;

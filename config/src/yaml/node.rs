@@ -2,6 +2,8 @@
 
 use serde_yaml::Value;
 
+use super::scalar::Resolved;
+
 /// A position: which source, and where in it. Line and column count from 1; 0 is "not known".
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Mark {
@@ -67,6 +69,24 @@ impl Node {
     pub fn text(&self) -> Option<&str> {
         let Kind::Scalar(scalar) = &self.kind else { return None };
         Some(&scalar.text)
+    }
+
+    /// The tree as a plain value, without positions: scalars get the type that they mean.
+    pub fn to_value(&self) -> Value {
+        match &self.kind {
+            Kind::Scalar(scalar) => match scalar.resolve() {
+                Resolved::Null => Value::Null,
+                Resolved::Bool(value) => value.into(),
+                Resolved::Int(value) => value.into(),
+                Resolved::UInt(value) => value.into(),
+                Resolved::Float(value) => value.into(),
+                Resolved::Text(text) => text.into(),
+            },
+            Kind::Sequence(items) => Value::Sequence(items.iter().map(Self::to_value).collect()),
+            Kind::Mapping(entries) => {
+                Value::Mapping(entries.iter().map(|(key, value)| (key.text.clone().into(), value.to_value())).collect())
+            }
+        }
     }
 
     /// Lays `over` on top: mappings key by key, everything else replaced.

@@ -232,7 +232,7 @@ fn container_rules(spec: &LogScrapeSpec) -> Vec<RelabelConfig> {
 /// The labels and paths of the promtail chart, so that dashboards and queries go on working.
 ///
 /// Source: collector contract, section 2.3.
-fn standard_rules(pod_logs: &str) -> Vec<RelabelConfig> {
+pub(crate) fn standard_rules(pod_logs: &str) -> Vec<RelabelConfig> {
     // `$` would begin a group.
     let root = pod_logs.trim_end_matches('/').replace('$', "$$");
     let pod = |name: &str| format!("{POD}{name}");

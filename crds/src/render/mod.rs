@@ -19,6 +19,7 @@ use logstack_config::yaml::Document;
 
 pub use collector::{CollectorFiles, render_collector, render_system_jobs};
 pub use engine::{render_engine, render_tenants, split_runtime};
+pub(crate) use job::standard_rules;
 pub use job::{JobSource, render_default_job, render_job};
 
 /// Where the rendered processes run.
