@@ -31,6 +31,13 @@ impl Process {
         Self::spawn(command)
     }
 
+    /// Runs `logstack engine` with the text of a configuration, which is left in `data_dir`.
+    pub fn engine_with(data_dir: &Path, yaml: &str) -> Self {
+        let file = data_dir.join("engine.yaml");
+        std::fs::write(&file, yaml).expect("the configuration can be written");
+        Self::engine(data_dir, &["--config-file", file.to_str().expect("UTF-8 path")])
+    }
+
     /// Runs `command` and waits until it logs the address that it listens on.
     pub fn spawn(mut command: Command) -> Self {
         let mut child = command

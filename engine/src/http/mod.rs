@@ -40,53 +40,62 @@ use axum::routing::{MethodRouter, get, post};
 
 pub use app::App;
 
-/// All routes over `app`; `push` are those of ingest.
-pub fn routes(app: Arc<App>, push: Router) -> Router {
-    let router = Router::new()
-        .route("/loki/api/v1/query", get(query::instant).post(query::instant))
-        .route("/loki/api/v1/query_range", get(query::range).post(query::range))
-        .route("/loki/api/v1/format_query", get(query::format).post(query::format))
-        .route("/loki/api/v1/labels", get(labels::names).post(labels::names))
-        .route("/loki/api/v1/label", get(labels::names).post(labels::names))
-        .route("/loki/api/v1/label/{name}/values", get(labels::values).post(labels::values))
-        .route("/loki/api/v1/series", get(labels::series).post(labels::series))
-        .route("/loki/api/v1/index/stats", get(index::stats).post(index::stats))
-        .route("/loki/api/v1/index/volume", get(index::volume).post(index::volume))
-        .route("/loki/api/v1/index/volume_range", get(index::volume_range).post(index::volume_range))
-        .route("/loki/api/v1/index/shards", get(index::shards).post(index::shards))
-        .route("/loki/api/v1/detected_labels", get(detected::labels).post(detected::labels))
-        .route("/loki/api/v1/detected_fields", get(detected::fields).post(detected::fields))
-        .route("/loki/api/v1/detected_field/{name}/values", get(detected::values).post(detected::values))
-        .route("/loki/api/v1/tail", get(tail::tail))
-        .route("/api/prom/tail", get(tail::legacy))
-        .route("/loki/api/v1/patterns", get(patterns::list).post(patterns::list))
-        .route(
-            "/loki/api/v1/delete",
-            post(deletes::create).put(deletes::create).get(deletes::list).delete(deletes::cancel),
-        )
-        .route("/loki/api/v1/cache/generation_numbers", get(deletes::generation_numbers))
-        .route("/loki/api/v1/drilldown-limits", get(ops::drilldown_limits))
-        .route("/loki/api/v1/status/buildinfo", get(ops::buildinfo))
-        .route("/api/prom/query", get(legacy::query).post(legacy::query))
-        .route("/api/prom/label", get(legacy::label_names).post(legacy::label_names))
-        .route("/api/prom/label/{name}/values", get(legacy::label_values).post(legacy::label_values))
-        .route("/api/prom/series", get(labels::series).post(labels::series))
-        .route("/prometheus/api/v1/rules", get(ops::rules))
-        .route("/prometheus/api/v1/alerts", get(ops::alerts))
-        .route("/config/tenant/v1/limits", get(ops::tenant_limits))
-        .route("/ready", get(ops::ready))
-        .route("/config", get(ops::config))
-        .route("/services", get(ops::services))
-        .route("/log_level", get(ops::log_level).post(ops::set_log_level))
-        .route("/flush", get(ops::flush).post(ops::flush))
-        .route("/ingester/shutdown", get(ops::shutdown).post(ops::shutdown))
-        .route(
+/// The paths of all routes, as they are registered.
+pub fn paths() -> Vec<&'static str> {
+    table().into_iter().map(|(path, _)| path).chain(push::PATHS).chain([METRICS]).collect()
+}
+
+/// Paths and what answers there, but for what [`push`] has.
+fn table() -> Vec<(&'static str, MethodRouter<Arc<App>>)> {
+    let mut table = vec![
+        ("/loki/api/v1/query", get(query::instant).post(query::instant)),
+        ("/loki/api/v1/query_range", get(query::range).post(query::range)),
+        ("/loki/api/v1/format_query", get(query::format).post(query::format)),
+        ("/loki/api/v1/labels", get(labels::names).post(labels::names)),
+        ("/loki/api/v1/label", get(labels::names).post(labels::names)),
+        ("/loki/api/v1/label/{name}/values", get(labels::values).post(labels::values)),
+        ("/loki/api/v1/series", get(labels::series).post(labels::series)),
+        ("/loki/api/v1/index/stats", get(index::stats).post(index::stats)),
+        ("/loki/api/v1/index/volume", get(index::volume).post(index::volume)),
+        ("/loki/api/v1/index/volume_range", get(index::volume_range).post(index::volume_range)),
+        ("/loki/api/v1/index/shards", get(index::shards).post(index::shards)),
+        ("/loki/api/v1/detected_labels", get(detected::labels).post(detected::labels)),
+        ("/loki/api/v1/detected_fields", get(detected::fields).post(detected::fields)),
+        ("/loki/api/v1/detected_field/{name}/values", get(detected::values).post(detected::values)),
+        ("/loki/api/v1/tail", get(tail::tail)),
+        ("/api/prom/tail", get(tail::legacy)),
+        ("/loki/api/v1/patterns", get(patterns::list).post(patterns::list)),
+        ("/loki/api/v1/delete", post(deletes::create).put(deletes::create).get(deletes::list).delete(deletes::cancel)),
+        ("/loki/api/v1/cache/generation_numbers", get(deletes::generation_numbers)),
+        ("/loki/api/v1/drilldown-limits", get(ops::drilldown_limits)),
+        ("/loki/api/v1/status/buildinfo", get(ops::buildinfo)),
+        ("/api/prom/query", get(legacy::query).post(legacy::query)),
+        ("/api/prom/label", get(legacy::label_names).post(legacy::label_names)),
+        ("/api/prom/label/{name}/values", get(legacy::label_values).post(legacy::label_values)),
+        ("/api/prom/series", get(labels::series).post(labels::series)),
+        ("/prometheus/api/v1/rules", get(ops::rules)),
+        ("/prometheus/api/v1/alerts", get(ops::alerts)),
+        ("/config/tenant/v1/limits", get(ops::tenant_limits)),
+        ("/ready", get(ops::ready)),
+        ("/config", get(ops::config)),
+        ("/services", get(ops::services)),
+        ("/log_level", get(ops::log_level).post(ops::set_log_level)),
+        ("/flush", get(ops::flush).post(ops::flush)),
+        ("/ingester/shutdown", get(ops::shutdown).post(ops::shutdown)),
+        (
             "/ingester/prepare_shutdown",
             post(ops::prepare_shutdown).delete(ops::unprepare_shutdown).get(ops::is_prepared),
-        );
-    let router = RINGS.iter().fold(router, |router, path| router.route(path, get(ops::ring)));
+        ),
+    ];
+    table.extend(RINGS.map(|path| (path, get(ops::ring))));
+    table
+}
+
+/// All routes over `app`; `push` are those of ingest.
+pub fn routes(app: Arc<App>, push: Router) -> Router {
+    let router = table().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods));
     let router = match app.config.server.register_instrumentation {
-        true => router.route("/metrics", get(metrics::expose)),
+        true => router.route(METRICS, get(metrics::expose)),
         false => router,
     };
     let prefix = app.config.server.http_path_prefix.trim_end_matches('/').to_owned();
@@ -101,6 +110,7 @@ pub fn routes(app: Arc<App>, push: Router) -> Router {
     if prefix.is_empty() { router } else { Router::new().nest(&prefix, router).fallback(respond::not_found) }
 }
 
+const METRICS: &str = "/metrics";
 const RINGS: [&str; 7] =
     ["/ring", "/distributor/ring", "/compactor/ring", "/ruler/ring", "/scheduler/ring", "/pattern/ring", "/memberlist"];
 

@@ -23,12 +23,16 @@ pub struct PushApp {
     pub tenancy: Tenancy,
 }
 
+/// What [`routes`] has.
+pub const PATHS: [&str; 3] = ["/loki/api/v1/push", "/api/prom/push", "/otlp/v1/logs"];
+
 /// All routes that write: push, its predecessor, OTLP.
 pub fn routes(ingester: Arc<Ingester>, tenancy: Tenancy) -> Router {
+    let [push_path, legacy_path, otlp_path] = PATHS;
     Router::new()
-        .route("/loki/api/v1/push", post_only(post(push)))
-        .route("/api/prom/push", post(legacy_push))
-        .route("/otlp/v1/logs", post(otlp::logs))
+        .route(push_path, post_only(post(push)))
+        .route(legacy_path, post(legacy_push))
+        .route(otlp_path, post(otlp::logs))
         .with_state(Arc::new(PushApp { ingester, tenancy }))
 }
 
