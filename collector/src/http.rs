@@ -160,6 +160,19 @@ fn metrics_text(shown: &Shown) -> String {
     metric("logstack_collector_watch_failures_total", "counter", load(&tail.watch_failures));
     metric("logstack_collector_scans_total", "counter", load(&tail.scans));
     metric("logstack_collector_in_flight_bytes", "gauge", view.clients.budget().used_bytes() as u64);
+    let received = &view.receiving;
+    let counters = [
+        ("promtail_journal_target_lines_total", &received.journal_lines),
+        ("promtail_journal_target_parsing_errors_total", &received.journal_errors),
+        ("promtail_syslog_target_entries_total", &received.syslog_entries),
+        ("promtail_syslog_target_parsing_errors_total", &received.syslog_errors),
+        ("promtail_syslog_empty_messages_total", &received.syslog_empty),
+        ("promtail_gelf_target_entries_total", &received.gelf_entries),
+        ("promtail_gelf_target_parsing_errors_total", &received.gelf_errors),
+        ("logstack_collector_push_entries_total", &received.push_entries),
+        ("logstack_collector_datagrams_lost_total", &received.datagrams_lost),
+    ];
+    counters.into_iter().for_each(|(name, counter)| metric(name, "counter", load(counter)));
     let files = tail.files.lock();
     metric("logstack_collector_lag_bytes", "gauge", files.iter().map(|file| file.lag_bytes).sum());
     let version = env!("CARGO_PKG_VERSION");

@@ -6,6 +6,7 @@ pub mod http;
 pub mod pipeline;
 mod positions;
 mod receipt;
+pub mod receive;
 pub mod settings;
 pub mod ship;
 mod state;
@@ -28,6 +29,8 @@ use tracing::{info, warn};
 use discovery::kubernetes;
 use discovery::targets::Targets;
 use pipeline::{Context, Counters, Flush, Outgoing, Pipeline, SourceId, SourceLabels};
+use receive::cursors::Cursors;
+use receive::{ReceiveMetrics, Receiver};
 use ship::client::SenderTask;
 use ship::metrics::ClientMetrics;
 use ship::{Budget, Clients, Shipper};
@@ -65,6 +68,10 @@ pub struct Collector {
     targets: Arc<Targets>,
     tail_metrics: Arc<TailMetrics>,
     commands: std::sync::mpsc::Sender<Command>,
+    receivers: Vec<Receiver>,
+    receiving: receive::Shared,
+    /// Of a dry run.
+    printer: Option<mpsc::Sender<String>>,
 }
 
 /// Checks everything that can be checked without reading a log or reaching a server.
@@ -74,7 +81,11 @@ pub struct Collector {
 pub fn check(config: &CollectorConfig) -> Result<(), settings::Error> {
     settings::jobs(config, &Counters::default())?;
     settings::targets(config, &Targets::default(), "")?;
-    settings::clients(config, false).map(drop)
+    for (idx, job) in config.scrape_configs.iter().enumerate() {
+        receive::check(job)
+            .map_err(|err| settings::Error::new(format!("scrape_configs[{idx}].{}", err.key), err.reason))?;
+    }
+    settings::clients(config).map(drop)
 }
 
 impl Collector {
@@ -106,10 +117,16 @@ impl Collector {
         let tail_metrics = Arc::new(TailMetrics::default());
         let positions = tail.positions_file.clone();
         let (commands, receiver) = std::sync::mpsc::channel();
-        let shipper = match dry {
-            Some(printer) => clients.printer(printer),
-            None => clients.shipper(),
+        let receiving = receive::Shared {
+            counters: counters.clone(),
+            cursors: Arc::new(Cursors::default()),
+            metrics: Arc::new(ReceiveMetrics::default()),
         };
+        let mut receivers = Vec::new();
+        for (idx, job) in config.scrape_configs.iter().enumerate().filter(|(_, job)| receive::is_receiver(job)) {
+            receivers.push(Receiver::start(job, idx, shipper(&clients, dry.as_ref()), &receiving, false)?);
+        }
+        let shipper = shipper(&clients, dry.as_ref());
         let reader = Reader::new(
             jobs,
             targets.clone(),
@@ -117,6 +134,7 @@ impl Collector {
             shipper,
             counters.clone(),
             tail_metrics.clone(),
+            receiving.cursors.clone(),
             receiver,
             stop_reading.clone(),
         )
@@ -135,6 +153,9 @@ impl Collector {
             targets,
             tail_metrics,
             commands,
+            receivers,
+            receiving,
+            printer: dry,
         })
     }
 
@@ -150,6 +171,7 @@ impl Collector {
                 old.job_name == scrape.job_name
                     && old.pipeline_stages == scrape.pipeline_stages
                     && old.decompression == scrape.decompression
+                    && old.encoding == scrape.encoding
             };
             let job = match self.config.scrape_configs.iter().find(is_same) {
                 Some(_) => None,
@@ -161,8 +183,33 @@ impl Collector {
             && config.limits_config == self.config.limits_config
             && config.collector.memory_limit == self.config.collector.memory_limit;
         let clients = if is_same_clients { None } else { Some(make_clients(config, &self.stop_sending)?) };
+        let current = clients.as_ref().unwrap_or(&self.clients);
+        let mut started: Vec<Receiver> = Vec::new();
+        let mut kept = vec![false; self.receivers.len()];
+        for (idx, job) in config.scrape_configs.iter().enumerate().filter(|(_, job)| receive::is_receiver(job)) {
+            match self.receivers.iter().position(|receiver| clients.is_none() && receiver.is_of(job)) {
+                Some(place) => kept[place] = true,
+                None => {
+                    let shipper = shipper(current, self.printer.as_ref());
+                    started.push(Receiver::start(job, idx, shipper, &self.receiving, true)?);
+                }
+            }
+        }
         let (targets, stop_discovery) = start_discovery(config, &self.stop_reading)?;
-        let shipper = clients.as_ref().map(Clients::shipper);
+        let shipper = clients.as_ref().map(|clients| shipper(clients, self.printer.as_ref()));
+        for (receiver, is_kept) in std::mem::take(&mut self.receivers).into_iter().zip(kept) {
+            if is_kept {
+                self.receivers.push(receiver);
+                continue;
+            }
+            receiver.stop_taking();
+            tokio::spawn(async move {
+                for sender in receiver.finish().await {
+                    let _ = sender.await;
+                }
+            });
+        }
+        self.receivers.extend(started);
         // The reader has gone only when the collector stops.
         let _ = self.commands.send(Command::Replace { jobs, targets: targets.clone(), shipper });
         std::mem::replace(&mut self.stop_discovery, stop_discovery).cancel();
@@ -189,6 +236,7 @@ impl Collector {
             clients: self.clients.clone(),
             targets: self.targets.clone(),
             tail: self.tail_metrics.clone(),
+            receiving: self.receiving.metrics.clone(),
             jobs: self.config.scrape_configs.iter().map(|job| job.job_name.clone()).collect(),
         }
     }
@@ -198,13 +246,17 @@ impl Collector {
     pub async fn stop(self, patience: Duration) {
         self.stop_discovery.cancel();
         self.stop_reading.cancel();
+        self.receivers.iter().for_each(Receiver::stop_taking);
         let giving_up = self.stop_sending.clone();
         let timer = tokio::spawn(async move {
             tokio::time::sleep(patience).await;
             giving_up.cancel();
         });
         match self.reading.await {
-            Ok((senders, committer)) => {
+            Ok((mut senders, committer)) => {
+                for receiver in self.receivers {
+                    senders.extend(receiver.finish().await);
+                }
                 for sender in senders {
                     if let Err(err) = sender.await {
                         warn!(error = %err, "a sender ended early");
@@ -230,13 +282,22 @@ pub struct View {
     pub targets: Arc<Targets>,
     /// Of the reading side.
     pub tail: Arc<TailMetrics>,
+    /// Of sources that are no files.
+    pub receiving: Arc<ReceiveMetrics>,
     /// Names of the jobs.
     pub jobs: Vec<String>,
 }
 
+fn shipper(clients: &Clients, printer: Option<&mpsc::Sender<String>>) -> Shipper {
+    match printer {
+        Some(printer) => clients.printer(printer.clone()),
+        None => clients.shipper(),
+    }
+}
+
 fn make_clients(config: &CollectorConfig, stop_sending: &CancellationToken) -> Result<Clients, Error> {
     let budget = Budget::new(config.collector.memory_limit.as_usize());
-    let settings = settings::clients(config, false)?;
+    let settings = settings::clients(config)?;
     Ok(Clients::new(settings, settings::limits(config), budget, Handle::current(), stop_sending.clone()))
 }
 

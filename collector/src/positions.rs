@@ -57,6 +57,23 @@ impl Positions {
         self.positions.insert(path.to_string_lossy().into_owned(), offset.to_string());
     }
 
+    /// Cursors by their key. Old files of Promtail name those of the journal otherwise.
+    pub fn cursors(&self) -> Vec<(String, String)> {
+        let cursor = |(key, value): (&String, &String)| {
+            let key = match key.strip_prefix("journal-") {
+                Some(job) => format!("cursor-{job}"),
+                None => key.clone(),
+            };
+            key.starts_with("cursor-").then(|| (key, value.clone()))
+        };
+        self.positions.iter().filter_map(cursor).collect()
+    }
+
+    /// Sets a cursor.
+    pub fn set_cursor(&mut self, key: &str, cursor: &str) {
+        self.positions.insert(key.to_owned(), cursor.to_owned());
+    }
+
     /// True without offsets and cursors.
     pub fn is_empty(&self) -> bool {
         self.positions.is_empty()

@@ -22,7 +22,7 @@ use crate::ship::backoff::Backoff;
 use crate::ship::client::ClientSettings;
 use crate::ship::http::Http;
 use crate::tail::file::Compression;
-use crate::tail::{Job, ReadFrom, TailSettings};
+use crate::tail::{ContainerRate, Job, ReadFrom, TailSettings};
 
 /// Pause between two looks at a file that grows …
 const POLL_MIN: Duration = Duration::from_millis(100);
@@ -42,7 +42,7 @@ pub struct Error {
 }
 
 impl Error {
-    fn new(key: impl Into<String>, reason: impl ToString) -> Self {
+    pub(crate) fn new(key: impl Into<String>, reason: impl ToString) -> Self {
         Self { key: key.into(), reason: reason.to_string() }
     }
 }
@@ -76,6 +76,7 @@ pub fn tail(config: &CollectorConfig) -> TailSettings {
         pinned_bytes_max: (own.max_pinned_bytes.container.0, own.max_pinned_bytes.node.0),
         pod_logs_root: own.pod_logs_root.clone(),
         exclusive: own.exclusive_files,
+        container_rate: own.per_container_rate.as_ref().map(ContainerRate::new),
         rate: limits
             .readline_rate_enabled
             .then(|| (Bucket::new(limits.readline_rate, limits.readline_burst), limits.readline_rate_drop)),
@@ -92,12 +93,12 @@ pub fn limits(config: &CollectorConfig) -> Limits {
     }
 }
 
-/// Where entries go. `volatile`: of sources that cannot be read again, whose batches are dropped after ten attempts.
-pub fn clients(config: &CollectorConfig, volatile: bool) -> Result<Vec<ClientSettings>, Error> {
-    config.all_clients().enumerate().map(|(idx, client)| client_settings(idx, client, volatile)).collect()
+/// Where entries go.
+pub fn clients(config: &CollectorConfig) -> Result<Vec<ClientSettings>, Error> {
+    config.all_clients().enumerate().map(|(idx, client)| client_settings(idx, client)).collect()
 }
 
-fn client_settings(idx: usize, client: &ClientConfig, volatile: bool) -> Result<ClientSettings, Error> {
+fn client_settings(idx: usize, client: &ClientConfig) -> Result<ClientSettings, Error> {
     let key = |name: &str| format!("clients[{idx}].{name}");
     let mut url: reqwest::Url = client.url.parse().map_err(|err| Error::new(key("url"), err))?;
     let mut client = client.clone();
@@ -123,7 +124,8 @@ fn client_settings(idx: usize, client: &ClientConfig, volatile: bool) -> Result<
         let source = std::error::Error::source(&err).map(|source| format!(": {source}")).unwrap_or_default();
         Error::new(format!("clients[{idx}]"), format!("{err}{source}"))
     })?;
-    let attempts = client.backoff_config.max_retries.or(volatile.then_some(10));
+    // Promtail's ten attempts lose a batch after some minutes. Files wait, and so do senders over TCP.
+    let attempts = client.backoff_config.max_retries;
     Ok(ClientSettings {
         name: if client.name.is_empty() { short_hash(&client) } else { client.name.clone() },
         url,
@@ -172,10 +174,15 @@ fn percent_decode(text: &str) -> String {
 
 /// A job, compiled.
 pub fn job(config: &ScrapeConfig, job_idx: usize, counters: &Counters) -> Result<Job, Error> {
-    if !config.encoding.is_empty() && !matches!(config.encoding.to_ascii_lowercase().as_str(), "utf-8" | "utf8") {
-        let reason = format!("{:?} is not read: only utf-8 is", config.encoding);
-        return Err(Error::new(format!("scrape_configs[{job_idx}].encoding"), reason));
-    }
+    let encoding = match config.encoding.as_str() {
+        "" => None,
+        name => {
+            let reason = || format!("{name:?} is not the name of an encoding (hint: utf-16le, windows-1252)");
+            let found = encoding_rs::Encoding::for_label(name.as_bytes())
+                .ok_or_else(|| Error::new(format!("scrape_configs[{job_idx}].encoding"), reason()))?;
+            Some(found).filter(|found| *found != encoding_rs::UTF_8)
+        }
+    };
     let pipeline = Pipeline::compile(&config.pipeline_stages, counters)
         .map_err(|err| Error::new(format!("scrape_configs[{job_idx}].pipeline_stages{}", err.place), err.reason))?;
     let archive = match config.decompression.as_ref().filter(|decompression| decompression.enabled) {
@@ -189,7 +196,7 @@ pub fn job(config: &ScrapeConfig, job_idx: usize, counters: &Counters) -> Result
             }
         }),
     };
-    Ok(Job { name: config.job_name.clone(), pipeline, archive })
+    Ok(Job { name: config.job_name.clone(), pipeline, archive, encoding })
 }
 
 /// All jobs, compiled.

@@ -7,7 +7,7 @@
 pub mod backoff;
 pub mod batch;
 pub mod client;
-mod encode;
+pub(crate) mod encode;
 pub mod http;
 pub mod metrics;
 
@@ -265,6 +265,11 @@ impl Shipper {
     /// True when nobody may read: too much is on its way.
     pub fn is_over_budget(&self) -> bool {
         !self.shared.budget.has_room()
+    }
+
+    /// True when what is not sent by now is given up.
+    pub fn is_stopping(&self) -> bool {
+        self.shared.shutdown.is_cancelled()
     }
 
     /// Closes the batches that are as old as `batchwait`, or all of them.

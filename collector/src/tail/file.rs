@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
-use memchr::{memchr, memchr_iter};
+use memchr::memchr;
 
 use super::identity::{Fingerprint, HEAD_BYTES_MAX, Identity, Inode};
 use crate::receipt::{Progress, Receipt};
@@ -35,6 +35,35 @@ pub enum Take {
     Enough,
 }
 
+/// How a newline is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Newline {
+    /// One byte: UTF-8, and whatever else writes ASCII as ASCII.
+    #[default]
+    Byte,
+    /// UTF-16, low byte first.
+    Utf16Le,
+    /// UTF-16, high byte first.
+    Utf16Be,
+}
+
+impl Newline {
+    /// Bytes of a newline.
+    fn len(self) -> usize {
+        if self == Self::Byte { 1 } else { 2 }
+    }
+
+    /// Where the next newline begins, from `from` on.
+    fn find(self, bytes: &[u8], from: usize) -> Option<usize> {
+        let pair: [u8; 2] = match self {
+            Self::Byte => return memchr(b'\n', &bytes[from..]).map(|at| from + at),
+            Self::Utf16Le => [b'\n', 0],
+            Self::Utf16Be => [0, b'\n'],
+        };
+        bytes[from..].chunks_exact(2).position(|unit| unit == pair).map(|unit| from + unit * 2)
+    }
+}
+
 /// A file that is being read.
 #[derive(Debug)]
 pub struct TailedFile {
@@ -47,6 +76,7 @@ pub struct TailedFile {
     /// A line whose end has not been written yet.
     unfinished: Vec<u8>,
     line_bytes_max: usize,
+    newline: Newline,
     /// What the server has acknowledged.
     pub progress: Arc<Progress>,
     last_growth: Instant,
@@ -175,10 +205,17 @@ impl TailedFile {
             line_start: offset,
             unfinished: Vec::new(),
             line_bytes_max,
+            newline: Newline::Byte,
             progress: Progress::new(offset),
             last_growth: now,
             was_idle: true,
         }
+    }
+
+    /// The file's newlines are written like this.
+    pub fn with_newline(mut self, newline: Newline) -> Self {
+        self.newline = newline;
+        self
     }
 
     /// Which file it is.
@@ -266,12 +303,26 @@ impl TailedFile {
                 self.identity.fingerprint = Fingerprint::of(&head);
             }
         }
-        let count = match &mut self.source {
+        let mut count = match &mut self.source {
             Source::Plain(file) => file.read_at(&mut buffer[..CHUNK_BYTES_MAX], self.read_offset)?,
             Source::Compressed(decoder) | Source::Archive { decoder, .. } => {
-                decoder.read(&mut buffer[..CHUNK_BYTES_MAX])?
+                // One byte of room, see below.
+                decoder.read(&mut buffer[..CHUNK_BYTES_MAX - 1])?
             }
         };
+        if self.newline != Newline::Byte && (self.read_offset as usize + count) % 2 == 1 {
+            // Half a unit: from a file it is read again, from a decoder the other half is fetched.
+            match &mut self.source {
+                Source::Plain(_) => count -= 1,
+                Source::Compressed(decoder) | Source::Archive { decoder, .. } => {
+                    let mut half = [0];
+                    if decoder.read_exact(&mut half).is_ok() {
+                        buffer[count] = half[0];
+                        count += 1;
+                    }
+                }
+            }
+        }
         self.was_idle = count == 0;
         if count == 0 {
             return Ok(Turn::Idle);
@@ -297,7 +348,7 @@ impl TailedFile {
         };
         let receipt = self.progress.chunk(end);
         let line = std::mem::take(&mut self.unfinished);
-        take(RawLine { bytes: trimmed(&line, self.line_bytes_max), start: self.line_start }, &receipt);
+        take(RawLine { bytes: trimmed(&line, self.line_bytes_max, self.newline), start: self.line_start }, &receipt);
         self.line_start = self.read_offset;
         receipt.settle();
     }
@@ -305,16 +356,16 @@ impl TailedFile {
     fn cut_lines(&mut self, bytes: &[u8], take: &mut dyn FnMut(RawLine<'_>, &Receipt) -> Take) -> Take {
         let chunk_start = self.read_offset;
         self.read_offset += bytes.len() as u64;
-        if memchr(b'\n', bytes).is_none() {
+        if self.newline.find(bytes, 0).is_none() {
             self.keep_unfinished(bytes);
             return Take::More;
         }
         let receipt = self.progress.chunk(0);
         let mut start = 0;
         let mut answer = Take::More;
-        for newline in memchr_iter(b'\n', bytes) {
+        while let Some(newline) = self.newline.find(bytes, start) {
             let line = &bytes[start..newline];
-            start = newline + 1;
+            start = newline + self.newline.len();
             let (is_skipped, line_start) = match &mut self.source {
                 Source::Archive { lines, skip_lines, .. } => {
                     *lines += 1;
@@ -326,11 +377,11 @@ impl TailedFile {
             if is_skipped {
                 self.unfinished.clear();
             } else if self.unfinished.is_empty() {
-                answer = take(RawLine { bytes: trimmed(line, self.line_bytes_max), start: line_start }, &receipt);
+                answer = take(RawLine { bytes: trimmed(line, self.line_bytes_max, self.newline), start: line_start }, &receipt);
             } else {
                 let mut whole = std::mem::take(&mut self.unfinished);
                 whole.extend_from_slice(line);
-                answer = take(RawLine { bytes: trimmed(&whole, self.line_bytes_max), start: line_start }, &receipt);
+                answer = take(RawLine { bytes: trimmed(&whole, self.line_bytes_max, self.newline), start: line_start }, &receipt);
                 whole.clear();
                 self.unfinished = whole;
             }
@@ -360,7 +411,11 @@ impl TailedFile {
 }
 
 /// A line without the carriage return of foreign systems, cut at the limit.
-fn trimmed(line: &[u8], limit: usize) -> &[u8] {
+fn trimmed(line: &[u8], limit: usize, newline: Newline) -> &[u8] {
+    if newline != Newline::Byte {
+        // Decoded before anything else; a carriage return goes then.
+        return &line[..line.len().min(limit & !1)];
+    }
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.len() <= limit {
         return line;
@@ -517,6 +572,25 @@ mod tests {
         file.finish(&mut |_, _| Take::More);
         assert_eq!(file.progress.acknowledged(), 3);
         check(&mut open(2), scene.now, &[], Turn::Read);
+    }
+
+    #[test]
+    fn cuts_utf16_at_its_own_newlines() {
+        let scene = Scene::new();
+        // U+0A00 and U+000A look alike when read at the wrong byte.
+        let le: Vec<u8> = "a\u{0a00}b\nc\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        fs::write(&scene.path, &le[..le.len() - 1]).unwrap();
+        let mut file = scene.open(0).with_newline(Newline::Utf16Le);
+        let mut lines = Vec::new();
+        let mut take = |line: RawLine<'_>, _: &Receipt| {
+            lines.push((line.bytes.to_vec(), line.start));
+            Take::More
+        };
+        file.turn(&mut Vec::new(), scene.now, &mut take).unwrap();
+        fs::write(&scene.path, &le).unwrap();
+        while file.turn(&mut Vec::new(), scene.now, &mut take).unwrap() == Turn::Read {}
+        assert_eq!(lines, [(le[..6].to_vec(), 0), (le[8..10].to_vec(), 8)]);
+        assert_eq!(file.progress.acknowledged(), 12);
     }
 
     #[test]

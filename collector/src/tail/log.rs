@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{debug, info, warn};
 
 use super::file::{
-    Compression, RawLine, TailedFile, Take, Turn, looks_binary, open_regular, read_gzip_head, read_head,
+    Compression, Newline, RawLine, TailedFile, Take, Turn, looks_binary, open_regular, read_gzip_head, read_head,
 };
 use super::identity::{Fingerprint, Identity, Inode};
 use super::plan::{Candidate, Known, Planned, Rotation, Unfinished, plan_generations, rotation};
@@ -48,6 +48,8 @@ pub struct OpenOptions {
     pub archive: Option<Compression>,
     /// Refuse files that hold no text.
     pub refuse_binary: bool,
+    /// How lines end.
+    pub newline: Newline,
     /// Where a log begins that was never seen.
     pub start: Start,
 }
@@ -394,7 +396,8 @@ impl Log {
                 return Ok(());
             }
             let file = open_regular(&self.path)?;
-            self.generations.push_back(TailedFile::archive(file, kind, lines, self.options.line_bytes_max, now)?);
+            let file = TailedFile::archive(file, kind, lines, self.options.line_bytes_max, now)?;
+            self.generations.push_back(file.with_newline(self.options.newline));
             return Ok(());
         }
         let mut all: Vec<Option<Found>> = self.candidates()?.into_iter().map(Some).collect();
@@ -433,7 +436,8 @@ impl Log {
     fn open_file(&self, found: Found, offset: u64, now: Instant) -> io::Result<TailedFile> {
         let Found { file, is_compressed, .. } = found;
         if is_compressed {
-            return TailedFile::compressed(file, offset, self.options.line_bytes_max, now);
+            let file = TailedFile::compressed(file, offset, self.options.line_bytes_max, now)?;
+            return Ok(file.with_newline(self.options.newline));
         }
         if self.options.refuse_binary && looks_binary(&file)? {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "not a text file"));
@@ -445,7 +449,7 @@ impl Log {
             offset if offset > len => 0,
             offset => offset,
         };
-        TailedFile::plain(file, offset, self.options.line_bytes_max, now)
+        Ok(TailedFile::plain(file, offset, self.options.line_bytes_max, now)?.with_newline(self.options.newline))
     }
 
     /// The log's files, oldest first, the current one last. Names may change while they are listed: then they are listed
@@ -550,8 +554,13 @@ mod tests {
     use super::*;
     use std::io::Write;
 
-    const OPTIONS: OpenOptions =
-        OpenOptions { line_bytes_max: 100, archive: None, refuse_binary: false, start: Start::Offset(0) };
+    const OPTIONS: OpenOptions = OpenOptions {
+        line_bytes_max: 100,
+        archive: None,
+        refuse_binary: false,
+        newline: Newline::Byte,
+        start: Start::Offset(0),
+    };
 
     struct Scene {
         folder: tempfile::TempDir,

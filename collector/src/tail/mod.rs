@@ -8,6 +8,7 @@ pub mod file;
 pub mod identity;
 pub mod log;
 pub mod plan;
+mod rate;
 mod reader;
 mod watch;
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+pub use rate::ContainerRate;
 pub use reader::{Command, Committer, Job, Reader};
 
 /// How files are read.
@@ -46,6 +48,8 @@ pub struct TailSettings {
     pub pod_logs_root: PathBuf,
     /// A file belongs to the first job that claims it; else each job reads it.
     pub exclusive: bool,
+    /// What each log may write.
+    pub container_rate: Option<ContainerRate>,
     /// Lines per second of the whole process, and whether more is dropped.
     pub rate: Option<(crate::pipeline::Bucket, bool)>,
 }

@@ -1,5 +1,6 @@
 //! The reader: one thread that gives every log its turn.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -8,13 +9,15 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime};
 
+use encoding_rs::Encoding;
 use logstack_logql::Labels;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::file::{Compression, Take};
+use super::file::{Compression, Newline, Take};
 use super::log::{Log, LogState, LogTurn, OpenOptions, Start, has_rotated_files, state_at};
 use super::plan::originals;
+use super::rate::{Admission, ContainerRate};
 use super::watch::FolderWatch;
 use super::{FileStatus, ReadFrom, TailMetrics, TailSettings};
 use crate::discovery::Target;
@@ -23,6 +26,7 @@ use crate::discovery::targets::Targets;
 use crate::pipeline::{Context, Counters, Flush, Outgoing, Pipeline, SourceId, SourceLabels};
 use crate::positions::Positions;
 use crate::receipt::Receipt;
+use crate::receive::cursors::Cursors;
 use crate::ship::Shipper;
 use crate::ship::client::SenderTask;
 use crate::state::{State, StateFile};
@@ -46,6 +50,27 @@ pub struct Job {
     pub pipeline: Pipeline,
     /// Files are archives of this kind, read once.
     pub archive: Option<Compression>,
+    /// Lines are in this encoding; `None`: UTF-8.
+    pub encoding: Option<&'static Encoding>,
+}
+
+impl Job {
+    fn newline(&self) -> Newline {
+        match self.encoding {
+            Some(encoding) if encoding == encoding_rs::UTF_16LE => Newline::Utf16Le,
+            Some(encoding) if encoding == encoding_rs::UTF_16BE => Newline::Utf16Be,
+            _ => Newline::Byte,
+        }
+    }
+}
+
+/// A line in UTF-8, without a byte order mark and carriage return; what has no meaning becomes U+FFFD.
+fn decoded<'l>(encoding: &'static Encoding, line: &'l [u8]) -> Cow<'l, str> {
+    let (text, _) = encoding.decode_with_bom_removal(line);
+    match text.strip_suffix('\r') {
+        Some(rest) => Cow::Owned(rest.to_owned()),
+        None => text,
+    }
 }
 
 /// What the reader can be told while it runs.
@@ -83,6 +108,7 @@ pub struct Reader {
     failed: HashMap<PathBuf, Instant>,
     watch: FolderWatch,
     metrics: Arc<TailMetrics>,
+    cursors: Arc<Cursors>,
     commands: mpsc::Receiver<Command>,
     shutdown: CancellationToken,
 }
@@ -117,6 +143,8 @@ struct Tailed {
     pause: Duration,
     /// Its entries go to this tenant, which had no room.
     blocked: Option<Option<Box<str>>>,
+    /// `per_container_rate`
+    rate: Option<ContainerRate>,
     lines: u64,
 }
 
@@ -133,6 +161,7 @@ impl Reader {
         shipper: Shipper,
         counters: Counters,
         metrics: Arc<TailMetrics>,
+        cursors: Arc<Cursors>,
         commands: mpsc::Receiver<Command>,
         shutdown: CancellationToken,
     ) -> std::io::Result<Self> {
@@ -157,6 +186,7 @@ impl Reader {
             failed: HashMap::new(),
             watch: FolderWatch::new(),
             metrics,
+            cursors,
             commands,
             shutdown,
         })
@@ -168,7 +198,7 @@ impl Reader {
             self.load_state();
             self.read_all();
         }
-        let Self { jobs, logs, positions, state_file, remembered, settings, shipper, metrics, .. } = self;
+        let Self { jobs, logs, positions, state_file, remembered, settings, shipper, metrics, cursors, .. } = self;
         // What stages keep back is not complete: it is not sent, its place is held, and it will be read again.
         drop(jobs);
         let tasks = shipper.finish();
@@ -183,6 +213,7 @@ impl Reader {
                 path: settings.positions_file,
                 read_only: settings.read_only,
                 metrics,
+                cursors,
             },
         )
     }
@@ -209,7 +240,9 @@ impl Reader {
         if let Some(state) = self.state_file.as_mut().and_then(StateFile::load) {
             self.is_first_start = false;
             self.remembered = state.logs;
+            self.cursors.load(state.cursors);
         }
+        self.cursors.load(self.positions.cursors());
         // Promtail's file alone: not the first start either, this node was read before.
         self.is_first_start &= self.positions.is_empty();
     }
@@ -345,10 +378,12 @@ impl Reader {
         if self.failed.get(&path).is_some_and(|until| *until > now) {
             return;
         }
+        let newline = self.jobs.get(target.job_idx).map_or(Newline::Byte, Job::newline);
         let options = OpenOptions {
             line_bytes_max: self.settings.line_bytes_max,
             archive: self.jobs.get(target.job_idx).and_then(|job| job.archive),
-            refuse_binary: !path.starts_with(&self.settings.pod_logs_root),
+            refuse_binary: newline == Newline::Byte && !path.starts_with(&self.settings.pod_logs_root),
+            newline,
             start: Start::Offset(0),
         };
         let (state, start) = self.where_to_begin(&key, options.archive.is_some());
@@ -366,6 +401,7 @@ impl Reader {
                     source: SourceLabels { labels, id },
                     pause: self.settings.poll_min,
                     blocked: None,
+                    rate: self.settings.container_rate.clone(),
                     lines: 0,
                 };
                 self.by_key.insert(key, id);
@@ -447,7 +483,8 @@ impl Reader {
         let Some(job) = self.jobs.get_mut(tailed.job_idx) else { return Some(now + PARKED_PAUSE) };
         let (shipper, metrics, counters) = (&mut self.shipper, &self.metrics, &self.counters);
         let rate = &mut self.settings.rate;
-        let (source, lines, pipeline) = (&tailed.source, &mut tailed.lines, &mut job.pipeline);
+        let (source, lines, encoding) = (&tailed.source, &mut tailed.lines, job.encoding);
+        let (container_rate, pipeline) = (&mut tailed.rate, &mut job.pipeline);
         let mut wait = Duration::ZERO;
         let mut blocked: Option<Option<Box<str>>> = None;
         // Lines of one turn are a nanosecond apart: an engine keeps equal lines of one instant once.
@@ -466,10 +503,22 @@ impl Reader {
                 wait: Duration::ZERO,
             };
             let mut limited = Duration::ZERO;
-            pipeline.run(source, line.bytes, &mut cx, &mut |mut outgoing: Outgoing<'_>| {
+            if let Some(container_rate) = container_rate {
+                match container_rate.take(line.bytes.len(), now) {
+                    Admission::Now => {}
+                    Admission::AfterPause(pause) => limited = pause,
+                    Admission::Never => {
+                        counters.dropped("per_container_rate").count();
+                        return Take::More;
+                    }
+                }
+            }
+            let text = encoding.map(|encoding| decoded(encoding, line.bytes));
+            let bytes = text.as_ref().map_or(line.bytes, |text| text.as_bytes());
+            pipeline.run(source, bytes, &mut cx, &mut |mut outgoing: Outgoing<'_>| {
                 if let Some((bucket, drops)) = rate {
                     if !*drops {
-                        limited = bucket.take(now);
+                        limited = limited.max(bucket.take(now));
                     } else if !bucket.try_take(now) {
                         counters.dropped("global_rate_limiter_drop").count();
                         outgoing.held.drain(..).for_each(Receipt::settle);
@@ -602,6 +651,7 @@ impl Reader {
             self.state_file.as_mut(),
             &mut self.remembered,
             self.settings.positions_file.as_deref(),
+            &self.cursors,
             &self.metrics,
         );
     }
@@ -641,6 +691,7 @@ pub struct Committer {
     path: Option<PathBuf>,
     read_only: bool,
     metrics: Arc<TailMetrics>,
+    cursors: Arc<Cursors>,
 }
 
 impl Committer {
@@ -655,6 +706,7 @@ impl Committer {
             self.state_file.as_mut(),
             &mut self.remembered,
             self.path.as_deref(),
+            &self.cursors,
             &self.metrics,
         );
     }
@@ -666,11 +718,12 @@ fn write_positions<'l>(
     state_file: Option<&mut StateFile>,
     remembered: &mut BTreeMap<String, LogState>,
     path: Option<&Path>,
+    cursors: &Cursors,
     metrics: &TailMetrics,
 ) {
     // In a rotation nothing has the name for a moment.
     remembered.retain(|key, _| path_of(key).exists() || has_rotated_files(path_of(key)));
-    let mut state = State { logs: remembered.clone(), cursors: BTreeMap::new() };
+    let mut state = State { logs: remembered.clone(), cursors: cursors.acknowledged() };
     let mut offsets: BTreeMap<&Path, u64> = BTreeMap::new();
     for (key, log) in logs {
         // Promtail knows one offset a file: that of the job that has come least far.
@@ -679,6 +732,7 @@ fn write_positions<'l>(
         state.logs.insert(key.text(), log.state());
     }
     offsets.into_iter().for_each(|(path, offset)| positions.set_offset(path, offset));
+    state.cursors.iter().for_each(|(key, cursor)| positions.set_cursor(key, cursor));
     if let Some(state_file) = state_file
         && let Err(err) = state_file.store(state)
     {

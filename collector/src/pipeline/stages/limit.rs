@@ -44,10 +44,21 @@ impl Bucket {
         true
     }
 
+    /// True when so many tokens are there. A full bucket has enough for anything smaller than itself.
+    pub fn has(&mut self, tokens: f64, now: Instant) -> bool {
+        self.refill(now);
+        self.tokens >= tokens
+    }
+
     /// Takes a token in advance; the caller has to pause so long.
     pub fn take(&mut self, now: Instant) -> Duration {
+        self.take_many(1.0, now)
+    }
+
+    /// As [`Self::take`], many at once.
+    pub fn take_many(&mut self, tokens: f64, now: Instant) -> Duration {
         self.refill(now);
-        self.tokens -= 1.0;
+        self.tokens -= tokens;
         if self.tokens >= 0.0 {
             return Duration::ZERO;
         }
