@@ -1,13 +1,17 @@
 //! `logstack collector`: the node agent alone.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use logstack_collector::Collector;
+use logstack_collector::discovery::glob::{Folders, PathGlob};
 use logstack_collector::http::{Pages, ReloadRequest, Shown};
-use logstack_config::collector::ClientConfig;
+use logstack_config::collector::{ClientConfig, JobsFile, ScrapeConfig};
 use logstack_config::{CollectorConfig, Options, load_with};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,7 +22,9 @@ use tracing::{error, info, warn};
 use crate::serving;
 
 /// Kept back of the time for stopping, so that positions are written before somebody loses patience.
-const STOP_MARGIN: std::time::Duration = std::time::Duration::from_secs(5);
+const STOP_MARGIN: Duration = Duration::from_secs(5);
+/// How often files with further jobs are looked at.
+const JOBS_FILES_PERIOD: Duration = Duration::from_secs(5);
 
 /// Reads the logs of this node and ships them, as Promtail's configuration file says.
 #[derive(Debug, Args)]
@@ -46,9 +52,18 @@ pub struct CollectorArgs {
     /// Say whether the configuration is usable, and stop.
     #[arg(long)]
     check: bool,
+    /// Tell on standard error what each stage does to each entry.
+    #[arg(long)]
+    inspect: bool,
+    /// Print the configuration as it is understood, secrets masked, to standard error.
+    #[arg(long)]
+    print_config_stderr: bool,
     /// Push URL of one more client.
     #[arg(long, value_name = "URL")]
     client_url: Option<String>,
+    /// Sets a key of the client of --client-url.
+    #[arg(long, value_name = "KEY=VALUE")]
+    client_set: Vec<String>,
     /// Least severe own log that is printed: debug, info, warn, error.
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -58,7 +73,7 @@ pub struct CollectorArgs {
 }
 
 /// Promtail's flags, and the keys of the configuration that they set.
-const FLAG_KEYS: [(&str, &str); 18] = [
+const FLAG_KEYS: [(&str, &str); 22] = [
     ("positions.file", "positions.filename"),
     ("positions.sync-period", "positions.sync_period"),
     ("positions.ignore-invalid-yaml", "positions.ignore_invalid_yaml"),
@@ -77,18 +92,39 @@ const FLAG_KEYS: [(&str, &str); 18] = [
     ("server.path-prefix", "server.http_path_prefix"),
     ("server.disable", "server.disable"),
     ("server.enable-runtime-reload", "server.enable_runtime_reload"),
+    ("server.graceful-shutdown-timeout", "server.graceful_shutdown_timeout"),
+    ("server.register-instrumentation", "server.register_instrumentation"),
+    ("server.profiling_enabled", "server.profiling_enabled"),
+    ("limit.readline-burst", "limits_config.readline_burst"),
 ];
 
 /// Promtail's flags that are ours under another name; `true`: they take a value.
-const FLAG_NAMES: [(&str, &str, bool); 7] = [
+const FLAG_NAMES: [(&str, &str, bool); 9] = [
     ("config.file", "--config-file", true),
     ("config.expand-env", "--expand-env", false),
     ("check-syntax", "--check", false),
     ("dry-run", "--dry-run", false),
     ("stdin", "--stdin", false),
+    ("inspect", "--inspect", false),
+    ("print-config-stderr", "--print-config-stderr", false),
     ("client.url", "--client-url", true),
     ("log.level", "--log-level", true),
 ];
+
+/// Promtail's flags of the client of `-client.url`, and their keys.
+const CLIENT_FLAGS: [(&str, &str); 8] = [
+    ("client.batch-wait", "batchwait"),
+    ("client.batch-size-bytes", "batchsize"),
+    ("client.max-retries", "backoff_config.max_retries"),
+    ("client.min-backoff", "backoff_config.min_period"),
+    ("client.max-backoff", "backoff_config.max_period"),
+    ("client.timeout", "timeout"),
+    ("client.tenant-id", "tenant_id"),
+    ("client.drop-rate-limited-batches", "drop_rate_limited_batches"),
+];
+
+/// Beginnings of Promtail's flags that mean nothing here: accepted, so that a command line goes on working.
+const IGNORED_FLAGS: [&str; 4] = ["server.", "tracing.", "log.format", "log-config-reverse-order"];
 
 /// Rewrites Go's flag style to ours: `-config.file=x` to `--config-file x`. Only behind the word `collector`.
 pub fn rewrite_go_flags(args: impl Iterator<Item = String>) -> Vec<String> {
@@ -115,6 +151,19 @@ pub fn rewrite_go_flags(args: impl Iterator<Item = String>) -> Vec<String> {
             out.extend(["--set".to_owned(), format!("{key}={}", value.as_deref().unwrap_or("true"))]);
             continue;
         }
+        if let Some((_, key)) = CLIENT_FLAGS.iter().find(|(known, _)| *known == name) {
+            let is_next_value = value.is_none() && args.peek().is_some_and(|next| !next.starts_with('-'));
+            let value = value.or_else(|| if is_next_value { args.next() } else { None });
+            out.extend(["--client-set".to_owned(), format!("{key}={}", value.as_deref().unwrap_or("true"))]);
+            continue;
+        }
+        let is_ours = FLAG_NAMES.iter().any(|(known, ..)| *known == name);
+        if !is_ours && IGNORED_FLAGS.iter().any(|ignored| name.starts_with(ignored)) {
+            if value.is_none() {
+                args.next_if(|next| !next.starts_with('-'));
+            }
+            continue;
+        }
         match FLAG_NAMES.iter().find(|(known, ..)| *known == name) {
             Some((_, ours, true)) => {
                 out.push((*ours).to_owned());
@@ -138,14 +187,24 @@ pub async fn run(args: CollectorArgs) -> Result<()> {
     {
         return Err(serving::WrongUsage(format!("--log-level: {level:?} is not a level")).into());
     }
-    let loaded = load(&args);
+    if args.inspect {
+        logstack_collector::pipeline::inspect::switch_on();
+    }
+    let mut jobs_files = JobsFiles::default();
+    let loaded = load(&args, &mut jobs_files);
     if args.check {
         let config = loaded?;
+        if let Some((path, reason)) = jobs_files.refused.first() {
+            anyhow::bail!("{}: {reason}", path.display());
+        }
         logstack_collector::check(&config)?;
         eprintln!("the configuration is usable");
         return Ok(());
     }
     let config = loaded?;
+    if args.print_config_stderr {
+        eprint!("{}", serde_yaml::to_string(&config).context("the configuration cannot be printed")?);
+    }
     if args.stdin {
         return run_stdin(&args, &config).await;
     }
@@ -165,6 +224,7 @@ pub async fn run(args: CollectorArgs) -> Result<()> {
     let mut hang_up = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let stop = serving::stop_signal();
     tokio::pin!(stop);
+    let mut look = tokio::time::interval(JOBS_FILES_PERIOD);
     loop {
         let answer: Option<ReloadRequest> = tokio::select! {
             signal = &mut stop => {
@@ -173,8 +233,14 @@ pub async fn run(args: CollectorArgs) -> Result<()> {
             }
             _ = hang_up.recv() => None,
             Some(answer) = wishes.recv() => Some(answer),
+            _ = look.tick() => {
+                if !jobs_files.have_changed() {
+                    continue;
+                }
+                None
+            }
         };
-        let outcome = load(&args).and_then(|config| {
+        let outcome = load(&args, &mut jobs_files).and_then(|config| {
             collector.reload(&config)?;
             Ok(config)
         });
@@ -220,7 +286,7 @@ async fn listen(config: &CollectorConfig) -> Result<Option<TcpListener>> {
     Ok(Some(listener))
 }
 
-fn load(args: &CollectorArgs) -> Result<CollectorConfig> {
+fn load(args: &CollectorArgs, jobs_files: &mut JobsFiles) -> Result<CollectorConfig> {
     let (text, file) = match &args.config_file {
         Some(paths) => {
             let paths: Vec<PathBuf> = paths.split(',').map(PathBuf::from).collect();
@@ -254,7 +320,72 @@ fn load(args: &CollectorArgs) -> Result<CollectorConfig> {
     if let (Some(url), true) = (client, has_own_clients) {
         config.clients.push(ClientConfig { url, ..ClientConfig::default() });
     }
+    if !args.client_set.is_empty() {
+        // Of a configuration that has this client alone.
+        let set: Vec<String> = args.client_set.iter().map(|assignment| format!("client.{assignment}")).collect();
+        let options = Options { env: None, set: &set };
+        let (only, _) = load_with::<CollectorConfig>("client: {url: 'http://flag'}", "flags", &options)
+            .map_err(serving::configuration_error)?;
+        if let (Some(flags), Some(client)) = (only.client, config.clients.last_mut()) {
+            *client = ClientConfig { url: std::mem::take(&mut client.url), ..flags };
+        }
+    }
+    *jobs_files = JobsFiles::read(&config.collector.scrape_config_files, &mut config.scrape_configs)?;
     Ok(config)
+}
+
+/// The files of `collector.scrape_config_files`, as they were read.
+#[derive(Default)]
+struct JobsFiles {
+    patterns: Vec<PathGlob>,
+    texts: BTreeMap<PathBuf, String>,
+    /// One bad file does not keep the jobs of the others out.
+    refused: Vec<(PathBuf, String)>,
+}
+
+impl JobsFiles {
+    /// Appends their jobs by falling priority, then by file name.
+    fn read(patterns: &[String], jobs: &mut Vec<ScrapeConfig>) -> Result<Self> {
+        let patterns = patterns.iter().map(|pattern| PathGlob::new(pattern)).collect::<Result<Vec<_>, _>>();
+        let patterns = patterns.context("collector.scrape_config_files")?;
+        let texts = texts(&patterns);
+        let mut refused = Vec::new();
+        let mut files = Vec::new();
+        for (path, text) in &texts {
+            match load_with::<JobsFile>(text, &path.display().to_string(), &Options::default()) {
+                Ok((file, warnings)) => {
+                    warnings.0.iter().for_each(|warning| warn!("{warning}"));
+                    files.push((path, file));
+                }
+                Err(err) => refused.push((path.clone(), err.to_string())),
+            }
+        }
+        files.sort_by_key(|(path, file)| (Reverse(file.priority), (*path).clone()));
+        for (path, file) in files {
+            let known = |job: &ScrapeConfig| jobs.iter().any(|known| known.job_name == job.job_name);
+            match file.scrape_configs.iter().find(|job| known(job)) {
+                Some(job) => refused.push((path.clone(), format!("another file has a job {:?}", job.job_name))),
+                None => jobs.extend(file.scrape_configs),
+            }
+        }
+        for (path, reason) in &refused {
+            error!(path = %path.display(), reason, "jobs file is left out");
+        }
+        Ok(Self { patterns, texts, refused })
+    }
+
+    /// True when reading them again would give something else. They are small and lie in folders that Kubernetes
+    /// replaces as a whole, which nothing watches well.
+    fn have_changed(&self) -> bool {
+        !self.patterns.is_empty() && texts(&self.patterns) != self.texts
+    }
+}
+
+fn texts(patterns: &[PathGlob]) -> BTreeMap<PathBuf, String> {
+    let mut folders = Folders::default();
+    let paths = patterns.iter().flat_map(|pattern| pattern.files(&mut folders));
+    // A file that cannot be read now is one that is not there.
+    paths.filter_map(|path| Some((path.clone(), std::fs::read_to_string(path).ok()?))).collect()
 }
 
 /// Reads standard input through the first job.
@@ -304,7 +435,7 @@ async fn dry_run(config: CollectorConfig) -> Result<()> {
             },
         }
     }
-    collector.stop(std::time::Duration::ZERO).await;
+    collector.stop(Duration::ZERO).await;
     Ok(())
 }
 
@@ -334,5 +465,31 @@ mod tests {
         check("logstack collector -server.disable -stdin", "logstack collector --set server.disable=true --stdin");
         check("logstack collector --config-file x", "logstack collector --config-file x");
         check("logstack query -stdin", "logstack query -stdin");
+        check("logstack collector -client.batch-wait=2s", "logstack collector --client-set batchwait=2s");
+        check("logstack collector -server.grpc-listen-port=9095 -tracing.enabled", "logstack collector");
+        check("logstack collector -log.format json -inspect", "logstack collector --inspect");
+    }
+
+    #[test]
+    fn jobs_of_files_come_by_priority_and_a_bad_file_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let job = |name: &str| {
+            format!("scrape_configs: [{{job_name: {name}, static_configs: [{{labels: {{__path__: /x}}}}]}}]")
+        };
+        write("a.yaml", &job("a"));
+        write("b.yaml", &format!("priority: 5\n{}", job("b")));
+        write("c.yaml", "scrape_configs: [{nonsense: 1}]");
+        write("d.yaml", &job("main"));
+        let mut jobs = vec![ScrapeConfig { job_name: "main".to_owned(), ..ScrapeConfig::default() }];
+        let pattern = format!("{}/*.yaml", folder.path().display());
+        let files = JobsFiles::read(&[pattern], &mut jobs).unwrap();
+        let names: Vec<&str> = jobs.iter().map(|job| job.job_name.as_str()).collect();
+        assert_eq!(names, ["main", "b", "a"]);
+        let refused: Vec<_> = files.refused.iter().map(|(path, _)| path.file_name().unwrap()).collect();
+        assert_eq!(refused, ["c.yaml", "d.yaml"]);
+        assert!(!files.have_changed());
+        write("a.yaml", &job("z"));
+        assert!(files.have_changed());
     }
 }

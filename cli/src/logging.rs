@@ -1,6 +1,7 @@
 //! Events go to stderr. `LOGSTACK_LOG` filters them (`info`, `warn,logstack_engine=debug`), `LOGSTACK_LOG_FORMAT=json`
 //! is for machines.
 
+use std::io::IsTerminal;
 use std::sync::OnceLock;
 
 use tracing_subscriber::layer::SubscriberExt;
@@ -17,7 +18,15 @@ pub fn init() {
     if std::env::var("LOGSTACK_LOG_FORMAT").is_ok_and(|format| format == "json") {
         registry.with(fmt::layer().json().with_writer(std::io::stderr)).init();
     } else {
-        registry.with(fmt::layer().compact().with_target(false).with_writer(std::io::stderr)).init();
+        registry
+            .with(
+                fmt::layer()
+                    .compact()
+                    .with_target(false)
+                    .with_ansi(std::io::stderr().is_terminal())
+                    .with_writer(std::io::stderr),
+            )
+            .init();
     }
     // A second `init` would have panicked above.
     let _ = FILTER.set(handle);

@@ -16,12 +16,15 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client};
 use logstack_config::collector::{KubernetesSd, Role};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::discover;
 use super::glob::{Folders, PathGlob};
 use super::relabel::{Action, LabelMap, Rule, sanitized};
+use super::related::{self, Related};
 use super::targets::{Discovered, Targets};
 
 const PREFIX: &str = "__meta_kubernetes_";
@@ -116,14 +119,16 @@ impl Pods {
     }
 
     /// What the pods are to a job.
-    pub fn discover(&self, job: &PodJob, node: &str) -> Vec<Discovered> {
+    pub fn discover(&self, job: &PodJob, related: &Related, node: &str) -> Vec<Discovered> {
         let by_port = reads_ports(&job.rules);
         let mut uids: Vec<&String> = self.known.keys().collect();
         uids.sort();
         let mut found = Vec::new();
         for uid in uids {
             let pod = &self.known[uid];
-            for labels in pod_labels(pod, by_port) {
+            let attached = related.labels(pod, &job.sd.attach_metadata);
+            for mut labels in pod_labels(pod, by_port) {
+                labels.extend(attached.clone());
                 let mut discovered = discover(job.job_idx, &job.rules, labels, node);
                 if let Ok(target) = &mut discovered.outcome {
                     target.aliases = aliases(pod, uid, &target.path);
@@ -195,17 +200,8 @@ pub fn pod_labels(pod: &Pod, by_port: bool) -> Vec<LabelMap> {
         set("pod_controller_kind", Some(&owner.kind));
         set("pod_controller_name", Some(&owner.name));
     }
-    // The maps are sorted by their own keys: of two that become one name the last wins, always the same.
-    let pairs = |map: Option<&BTreeMap<String, String>>, kind: &str, common: &mut LabelMap| {
-        for (name, value) in map.into_iter().flatten() {
-            let name: String =
-                name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect();
-            common.insert(format!("{PREFIX}pod_{kind}_{name}"), value.clone());
-            common.insert(format!("{PREFIX}pod_{kind}present_{name}"), "true".to_owned());
-        }
-    };
-    pairs(meta.labels.as_ref(), "label", &mut common);
-    pairs(meta.annotations.as_ref(), "annotation", &mut common);
+    name_labels(meta.labels.as_ref(), "pod_label", &mut common);
+    name_labels(meta.annotations.as_ref(), "pod_annotation", &mut common);
     debug_assert!(common.keys().all(|name| sanitized(name) == *name));
 
     let mut found = Vec::new();
@@ -243,6 +239,16 @@ pub fn pod_labels(pod: &Pod, by_port: bool) -> Vec<LabelMap> {
         }
     }
     found
+}
+
+/// Adds the labels or annotations of an object: `<kind>_<name>` and `<kind>present_<name>`.
+pub fn name_labels(map: Option<&BTreeMap<String, String>>, kind: &str, labels: &mut LabelMap) {
+    // The maps are sorted by their own keys: of two that become one name the last wins, always the same.
+    for (name, value) in map.into_iter().flatten() {
+        let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect();
+        labels.insert(format!("{PREFIX}{kind}_{name}"), value.clone());
+        labels.insert(format!("{PREFIX}{kind}present_{name}"), "true".to_owned());
+    }
 }
 
 fn containers(pod: &Pod) -> Vec<Container<'_>> {
@@ -285,8 +291,10 @@ pub async fn run(jobs: Vec<PodJob>, targets: Arc<Targets>, node: String, cancell
         loop {
             match client(&sd).await {
                 Ok(client) => {
+                    let wish = related::union(jobs.iter().map(|job| &job.sd.attach_metadata));
+                    let changes = related::changes(&client, &wish, &node);
                     let events = pod_events(&sd, client, &node);
-                    follow(&jobs, events, &targets, &node).await;
+                    follow(&jobs, events, changes, &targets, &node).await;
                 }
                 Err(err) => {
                     warn!(error = format!("{err:#}"), "the Kubernetes API cannot be reached, trying again");
@@ -350,10 +358,11 @@ fn pod_events(sd: &KubernetesSd, client: Client, node: &str) -> Events {
 pub async fn follow(
     jobs: &[PodJob],
     mut events: impl Stream<Item = Result<Event<Pod>, watch::Error>> + Unpin,
+    mut changes: impl Stream<Item = Result<related::Change, watch::Error>> + Unpin,
     targets: &Targets,
     node: &str,
 ) {
-    let mut pods = Pods::default();
+    let (mut pods, mut related) = (Pods::default(), Related::default());
     let started = Instant::now();
     let mut told_empty = false;
     let mut dirty_since: Option<Instant> = None;
@@ -369,15 +378,23 @@ pub async fn follow(
                 }
                 Some(Err(err)) => warn!(error = %err, "watching pods failed, trying again"),
                 None => {
-                    publish(jobs, &pods, targets, node);
+                    publish(jobs, &pods, &related, targets, node);
                     return;
                 }
+            },
+            Some(change) = changes.next() => match change {
+                Ok(change) => {
+                    if related.apply(change) {
+                        dirty_since.get_or_insert_with(Instant::now);
+                    }
+                }
+                Err(err) => warn!(error = %err, "watching for attach_metadata failed, trying again"),
             },
             _ = timer.tick() => {
                 ticks += 1;
                 // Looking for files of deleted pods reads folders: not at every tick.
                 if ticks.is_multiple_of(25) && !pods.deleted.is_empty() {
-                    let has_files = |uid: &str| has_files(jobs, &pods, uid, node);
+                    let has_files = |uid: &str| has_files(jobs, &pods, &related, uid, node);
                     let kept: HashMap<String, bool> = pods.deleted.keys().map(|uid| (uid.clone(), has_files(uid))).collect();
                     if pods.forget(Instant::now(), |uid| kept.get(uid).copied().unwrap_or(false)) {
                         dirty_since.get_or_insert_with(Instant::now);
@@ -388,27 +405,27 @@ pub async fn follow(
                 }
                 if dirty_since.is_some_and(|since| since.elapsed() >= GATHER) {
                     dirty_since = None;
-                    publish(jobs, &pods, targets, node);
+                    publish(jobs, &pods, &related, targets, node);
                 }
             }
         }
     }
 }
 
-fn publish(jobs: &[PodJob], pods: &Pods, targets: &Targets, node: &str) {
+fn publish(jobs: &[PodJob], pods: &Pods, related: &Related, targets: &Targets, node: &str) {
     for job in jobs {
-        let found = pods.discover(job, node);
+        let found = pods.discover(job, related, node);
         info!(job = job.job_idx, pods = pods.known.len(), targets = found.len(), "pods discovered");
         targets.set((job.job_idx, format!("kubernetes:{}", job.sd_idx)), found);
     }
 }
 
-fn has_files(jobs: &[PodJob], pods: &Pods, uid: &str, node: &str) -> bool {
+fn has_files(jobs: &[PodJob], pods: &Pods, related: &Related, uid: &str, node: &str) -> bool {
     let Some(pod) = pods.known.get(uid) else { return false };
     let one = Pods { known: [(uid.to_owned(), pod.clone())].into(), ..Pods::default() };
     let mut folders = Folders::default();
     jobs.iter().any(|job| {
-        let found = one.discover(job, node);
+        let found = one.discover(job, related, node);
         found.iter().filter_map(|d| d.outcome.as_ref().ok()).any(|target| !target.files(&mut folders).is_empty())
     })
 }
@@ -422,11 +439,35 @@ async fn client(sd: &KubernetesSd) -> Result<Client, ClientError> {
             .await
             .map_err(ClientError::from_display)?
     } else if !sd.api_server.is_empty() {
-        kube::Config::new(sd.api_server.parse().map_err(ClientError::from_display)?)
+        api_server(sd)?
     } else {
         kube::Config::infer().await.map_err(ClientError::from_display)?
     };
     Client::try_from(config).map_err(ClientError::from_display)
+}
+
+/// An API server with the credentials of the configuration.
+fn api_server(sd: &KubernetesSd) -> Result<kube::Config, ClientError> {
+    let mut config = kube::Config::new(sd.api_server.parse().map_err(ClientError::from_display)?);
+    config.accept_invalid_certs = sd.tls_config.insecure_skip_verify;
+    let secret = |text: &str| (!text.is_empty()).then(|| text.to_owned().into());
+    let auth = &mut config.auth_info;
+    auth.token = secret(sd.bearer_token.expose());
+    auth.token_file = sd.bearer_token_file.as_ref().map(|path| path.display().to_string());
+    if let Some(authorization) = &sd.authorization {
+        auth.token = secret(authorization.credentials.expose());
+        auth.token_file = authorization.credentials_file.as_ref().map(|path| path.display().to_string());
+    }
+    if let Some(basic) = &sd.basic_auth {
+        auth.username = Some(basic.username.clone());
+        auth.password = secret(basic.password.expose());
+    }
+    if let Some(path) = &sd.tls_config.ca_file {
+        let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let certificates = certificates.map_err(|err| ClientError(format!("{}: {err}", path.display())))?;
+        config.root_cert = Some(certificates.into_iter().map(|certificate| certificate.to_vec()).collect());
+    }
+    Ok(config)
 }
 
 /// Why there is no client.
@@ -476,7 +517,8 @@ mod tests {
             .chain(pods().into_iter().map(|pod| Ok(Event::InitApply(pod))))
             .chain([Ok(Event::InitDone)]);
         let targets = Targets::default();
-        follow(&[job(Vec::new())], futures::stream::iter(events), &targets, "node-1").await;
+        let changes = futures::stream::pending();
+        follow(&[job(Vec::new())], futures::stream::iter(events), changes, &targets, "node-1").await;
         let active = targets.active();
         let mut paths: Vec<String> =
             active.iter().map(|t| format!("{} {}", t.labels.get("pod").unwrap(), t.path.pattern())).collect();
@@ -525,7 +567,8 @@ mod tests {
         let mut all = Pods::default();
         let mut web = pods().remove(0);
         let now = Instant::now();
-        let active = |pods: &Pods| pods.discover(&job, "node-1").iter().filter(|d| d.outcome.is_ok()).count();
+        let related = Related::default();
+        let active = |pods: &Pods| pods.discover(&job, &related, "node-1").iter().filter(|d| d.outcome.is_ok()).count();
         all.apply(Event::Apply(web.clone()), now);
         assert_eq!(active(&all), 3);
         web.metadata.annotations = Some([("prometheus.io/scrape".to_owned(), "True".to_owned())].into());

@@ -4,6 +4,7 @@ pub mod files;
 pub mod glob;
 pub mod kubernetes;
 pub mod relabel;
+pub mod related;
 pub mod targets;
 
 use std::collections::BTreeSet;

@@ -58,6 +58,36 @@ pub(super) enum Stage {
 }
 
 impl Stage {
+    /// As in the configuration.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Container(_) => "container",
+            Self::Regex(_) => "regex",
+            Self::Json(_) => "json",
+            Self::Logfmt(_) => "logfmt",
+            Self::EventLog(_) => "eventlogmessage",
+            Self::Replace(_) => "replace",
+            Self::Multiline(_) => "multiline",
+            Self::Template(_) => "template",
+            Self::Labels(_) => "labels",
+            Self::StaticLabels(_) => "static_labels",
+            Self::LabelDrop(_) => "labeldrop",
+            Self::LabelAllow(_) => "labelallow",
+            Self::StructuredMetadata(_) => "structured_metadata",
+            Self::Timestamp(_) => "timestamp",
+            Self::Output(_) => "output",
+            Self::Tenant(_) => "tenant",
+            Self::Match(_) => "match",
+            Self::Drop(_) => "drop",
+            Self::Limit(_) => "limit",
+            Self::Sampling(_) => "sampling",
+            Self::Metrics(_) => "metrics",
+            Self::Pack(_) => "pack",
+            Self::Decolorize(_) => "decolorize",
+            Self::Luhn(_) => "luhn",
+        }
+    }
+
     /// True when entries may be kept back.
     pub(super) fn keeps_back(&self) -> bool {
         match self {

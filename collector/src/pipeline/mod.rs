@@ -15,6 +15,7 @@ mod compile;
 mod counters;
 mod entry;
 mod extracted;
+pub mod inspect;
 pub mod jmespath;
 mod stages;
 #[cfg(test)]
@@ -167,6 +168,7 @@ fn run_stages(stages: &mut [Stage], entry: &mut Entry, cx: &mut Context<'_>, nex
     for idx in 0..stages.len() {
         let (done, rest) = stages.split_at_mut(idx + 1);
         let stage = &mut done[idx];
+        let before = inspect::before(entry);
         if let Stage::Match(stage) = stage {
             match stage.decide(entry) {
                 Flow::Gone => return,
@@ -178,9 +180,10 @@ fn run_stages(stages: &mut [Stage], entry: &mut Entry, cx: &mut Context<'_>, nex
                 }
             }
         }
-        match stage.run(entry, cx, &mut |entry, cx| run_stages(rest, entry, cx, next)) {
-            Flow::Next => {}
-            Flow::Gone => return,
+        let flow = stage.run(entry, cx, &mut |entry, cx| run_stages(rest, entry, cx, next));
+        inspect::after(before, stage.name(), entry, flow);
+        if flow == Flow::Gone {
+            return;
         }
     }
     next(entry, cx);

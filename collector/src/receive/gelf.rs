@@ -132,14 +132,11 @@ fn entry(bytes: &[u8], config: &GelfConfig) -> Option<Incoming> {
     const LEVELS: [&str; 8] =
         ["emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug"];
     let level = message.level.and_then(|level| LEVELS.get(usize::try_from(level).ok()?)).map(|name| (*name).to_owned());
-    let values = [
-        ("level", level),
-        ("host", message.host),
-        ("version", message.version),
-        ("facility", message.facility),
-    ];
+    let values =
+        [("level", level), ("host", message.host), ("version", message.version), ("facility", message.facility)];
     labels.extend(values.into_iter().filter_map(|(name, value)| Some((format!("__gelf_message_{name}"), value?))));
-    let timestamp_ns = message.timestamp.filter(|_| config.use_incoming_timestamp).map(|seconds| (seconds * 1e9) as i64);
+    let timestamp_ns =
+        message.timestamp.filter(|_| config.use_incoming_timestamp).map(|seconds| (seconds * 1e9) as i64);
     Some(Incoming { labels: Arc::new(labels), line, timestamp_ns, metadata: Vec::new(), receipt: None, place: 0 })
 }
 
@@ -177,9 +174,8 @@ mod tests {
     #[test]
     fn joins_chunks() {
         let now = Instant::now();
-        let chunk = |number: u8, count: u8, text: &str| {
-            [&b"\x1e\x0f12345678"[..], &[number, count], text.as_bytes()].concat()
-        };
+        let chunk =
+            |number: u8, count: u8, text: &str| [&b"\x1e\x0f12345678"[..], &[number, count], text.as_bytes()].concat();
         let mut chunks = Chunks::default();
         assert_eq!(chunks.add(&chunk(1, 2, "b"), now), None);
         assert_eq!(chunks.add(&chunk(0, 2, "a"), now), Some(b"ab".to_vec()));

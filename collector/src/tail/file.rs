@@ -377,11 +377,17 @@ impl TailedFile {
             if is_skipped {
                 self.unfinished.clear();
             } else if self.unfinished.is_empty() {
-                answer = take(RawLine { bytes: trimmed(line, self.line_bytes_max, self.newline), start: line_start }, &receipt);
+                answer = take(
+                    RawLine { bytes: trimmed(line, self.line_bytes_max, self.newline), start: line_start },
+                    &receipt,
+                );
             } else {
                 let mut whole = std::mem::take(&mut self.unfinished);
                 whole.extend_from_slice(line);
-                answer = take(RawLine { bytes: trimmed(&whole, self.line_bytes_max, self.newline), start: line_start }, &receipt);
+                answer = take(
+                    RawLine { bytes: trimmed(&whole, self.line_bytes_max, self.newline), start: line_start },
+                    &receipt,
+                );
                 whole.clear();
                 self.unfinished = whole;
             }

@@ -54,9 +54,12 @@ impl ContainerRate {
             let is_sample = self.action == RateAction::Sample && self.above % SAMPLED == 1;
             return if is_sample { Admission::Now } else { Admission::Never };
         }
-        for (bucket, tokens) in self.lines.iter_mut().map(|bucket| (bucket, 1.0)).chain(
-            self.bytes.iter_mut().map(|bucket| (bucket, len as f64)),
-        ) {
+        for (bucket, tokens) in self
+            .lines
+            .iter_mut()
+            .map(|bucket| (bucket, 1.0))
+            .chain(self.bytes.iter_mut().map(|bucket| (bucket, len as f64)))
+        {
             bucket.take_many(tokens, now);
         }
         Admission::Now

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use super::http::HttpClient;
 use super::stage::check_stages;
 use super::{
-    ClientConfig, CollectorConfig, JobsFile, KubernetesSd, RelabelAction, RelabelConfig, Role, ScrapeConfig, Source,
+    ClientConfig, CollectorConfig, JobsFile, KubernetesSd, MetadataSource, RelabelAction, RelabelConfig, Role,
+    ScrapeConfig, Source,
 };
 use crate::load::Root;
 use crate::yaml::{Report, Rules};
@@ -23,6 +24,19 @@ impl Root for CollectorConfig {
         }
         if self.wal.enabled && self.wal.dir.is_none() && self.collector.disk_buffer.dir.is_none() {
             report.error("wal.dir", "is needed with wal.enabled: true");
+        }
+        let in_memory = "has no effect: entries of receivers wait in memory, senders are told to wait";
+        if self.wal.enabled {
+            report.warning("wal.enabled", in_memory);
+        }
+        if self.collector.disk_buffer.dir.is_some() {
+            report.warning("collector.disk_buffer.dir", in_memory);
+        }
+        if self.collector.metadata_source == MetadataSource::Kubelet {
+            report.warning("collector.metadata_source", "has no effect: the API server is asked");
+        }
+        if self.server.http_tls_config != Default::default() {
+            report.warning("server.http_tls_config", "has no effect: the collector's own pages are served without TLS");
         }
         let rate = self.collector.per_container_rate.as_ref();
         if rate.is_some_and(|rate| rate.lines == 0 && rate.bytes.is_zero()) {
@@ -85,9 +99,9 @@ fn check_jobs(jobs: &[ScrapeConfig], skip_unsupported: bool, report: &mut Report
             report.error(format!("{path}.syslog"), "needs the key listen_address");
         }
         if let Some(decompression) = job.decompression.as_ref().filter(|d| d.enabled)
-            && !matches!(decompression.format.as_str(), "gz" | "bz2" | "z")
+            && !matches!(decompression.format.as_str(), "gz" | "z")
         {
-            let text = format!("{:?} is not one of gz, bz2, z", decompression.format);
+            let text = format!("{:?} is not one of gz, z", decompression.format);
             report.error(format!("{path}.decompression.format"), text);
         }
         check_path(job, &path, report);
@@ -105,8 +119,16 @@ fn check_source(job: &ScrapeConfig, path: &str, skip_unsupported: bool, report: 
             report.warning(format!("{path}.{key}"), format!("is ignored: the job reads {chosen}"));
         }
     }
-    if let Source::Unsupported(key) = source {
+    let unsupported = match source {
+        Source::Unsupported(key) => Some(key),
+        Source::Docker => Some(chosen),
+        _ => None,
+    };
+    if let Some(key) = unsupported {
         let hint = match key {
+            "docker_sd_configs" => {
+                "read /var/lib/docker/containers/*/*-json.log with static_configs and the docker stage"
+            }
             "windows_events" => "this collector runs on Linux",
             _ if key.ends_with("_sd_configs") => {
                 "a node's collector finds files and pods; list files in file_sd_configs"
@@ -172,7 +194,7 @@ fn check_http(http: HttpClient<'_>, path: &str, report: &mut Report<'_>) {
 fn check_kubernetes(sd: &KubernetesSd, path: &str, report: &mut Report<'_>) {
     match sd.role {
         None => report.error(path, "needs the key role (hint: role: pod)"),
-        Some(Role::Pod | Role::Node) => {}
+        Some(Role::Pod) => {}
         Some(_) => {
             report.warning(format!("{path}.role"), "finds nothing: no local file belongs to it (hint: role: pod)")
         }

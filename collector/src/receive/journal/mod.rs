@@ -48,7 +48,10 @@ pub struct Journal {
 pub fn check(config: &JournalConfig) -> Result<(), SourceError> {
     for word in config.matches.split_whitespace() {
         if word == "+" {
-            return Err(SourceError::new("journal.matches", "+ is not understood: terms of one field are alternatives"));
+            return Err(SourceError::new(
+                "journal.matches",
+                "+ is not understood: terms of one field are alternatives",
+            ));
         }
         if word.split_once('=').is_none_or(|(field, _)| field.is_empty()) {
             return Err(SourceError::new("journal.matches", format!("{word:?} is not FIELD=value")));
@@ -77,7 +80,9 @@ impl Journal {
                         () = stop.cancelled() => return,
                     }
                 }
-                Err(err) => warn!(job = self.job, error = %err, program = self.program, "the journal cannot be read: journalctl must be installed, and the process root or in the group systemd-journal"),
+                Err(err) => {
+                    warn!(job = self.job, error = %err, program = self.program, "the journal cannot be read: journalctl must be installed, and the process root or in the group systemd-journal")
+                }
             }
             tokio::select! {
                 () = tokio::time::sleep(RESTART_PAUSE) => {}
@@ -143,8 +148,7 @@ impl Journal {
             receipt.settle();
             return true;
         };
-        let timestamp_ns =
-            entry.text("__REALTIME_TIMESTAMP").and_then(|us| us.parse::<i64>().ok()?.checked_mul(1000));
+        let timestamp_ns = entry.text("__REALTIME_TIMESTAMP").and_then(|us| us.parse::<i64>().ok()?.checked_mul(1000));
         let labels = Arc::new(labels(&entry, &self.config.labels));
         self.intake
             .put(Incoming { labels, line, timestamp_ns, metadata: Vec::new(), receipt: Some(receipt), place })

@@ -112,7 +112,9 @@ impl PushApi {
                 };
                 match tokio::time::timeout(ROOM_PATIENCE, self.intake.put(incoming)).await {
                     Ok(true) => {}
-                    Ok(false) => return (StatusCode::SERVICE_UNAVAILABLE, "the collector is stopping\n").into_response(),
+                    Ok(false) => {
+                        return (StatusCode::SERVICE_UNAVAILABLE, "the collector is stopping\n").into_response();
+                    }
                     Err(_) => {
                         let text = "no room: the server behind the collector is too slow\n";
                         return (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")], text).into_response();
