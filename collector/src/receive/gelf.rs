@@ -84,9 +84,11 @@ impl Gelf {
     }
 }
 
-/// Messages that are not whole yet.
+/// Messages that are not whole yet: since when, and their parts by number.
 #[derive(Default)]
-struct Chunks(HashMap<[u8; 8], (Instant, BTreeMap<u8, Vec<u8>>)>);
+struct Chunks(HashMap<[u8; 8], (Instant, Parts)>);
+
+type Parts = BTreeMap<u8, Vec<u8>>;
 
 impl Chunks {
     /// The message that is whole with this datagram.
@@ -103,9 +105,9 @@ impl Chunks {
                 return None;
             }
         }
-        let (since, parts) = self.0.entry(*id).or_insert_with(|| (now, BTreeMap::new()));
+        let (since, parts) = self.0.entry(*id).or_insert_with(|| (now, Parts::new()));
         if now.duration_since(*since) >= CHUNK_AGE {
-            (*since, *parts) = (now, BTreeMap::new());
+            (*since, *parts) = (now, Parts::new());
         }
         parts.insert(*number, data.to_vec());
         if parts.len() < usize::from(*count) {
