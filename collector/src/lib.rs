@@ -4,12 +4,12 @@
 pub mod discovery;
 pub mod http;
 pub mod pipeline;
-mod positions;
+pub mod positions;
 mod receipt;
 pub mod receive;
 pub mod settings;
 pub mod ship;
-mod state;
+pub mod state;
 pub mod tail;
 
 use std::io;

@@ -37,7 +37,7 @@ impl Positions {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        match serde_yaml::from_str(&text) {
+        match Self::parse(&text) {
             Ok(positions) => Ok(positions),
             Err(err) => {
                 let aside = set_aside(path)?;
@@ -45,6 +45,14 @@ impl Positions {
                 Ok(Self::default())
             }
         }
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// When it is not of this form.
+    pub fn parse(text: &str) -> Result<Self, serde_yaml::Error> {
+        serde_yaml::from_str(text)
     }
 
     /// Bytes of `path` that need not be read again.

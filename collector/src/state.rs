@@ -124,7 +124,8 @@ impl StateFile {
     }
 }
 
-fn decode(bytes: &[u8]) -> Option<(u64, State)> {
+/// The sequence number and content of a copy; `None` when it is damaged.
+pub fn decode(bytes: &[u8]) -> Option<(u64, State)> {
     let end = memchr::memchr(b'\n', bytes)?;
     let header = std::str::from_utf8(&bytes[..end]).ok()?;
     let mut words = header.strip_prefix(MAGIC)?.split_whitespace();

@@ -207,7 +207,7 @@ fn wait_for_all(sink: &Sink, written: &HashMap<String, u64>) {
         let missing: Vec<String> = written
             .iter()
             .filter(|(log, count)| sink.complete(log) < **count)
-            .map(|(log, count)| format!("{log}: {} of {count}", sink.complete(log)))
+            .map(|(log, count)| format!("{log}: {} of {count}, {}", sink.complete(log), sink.early(log)))
             .collect();
         if missing.is_empty() {
             return;

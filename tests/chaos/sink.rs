@@ -87,6 +87,13 @@ impl Sink {
         self.seen.lock().get(log).map_or(0, |seen| seen.complete)
     }
 
+    /// What arrived above what is complete, in short.
+    pub fn early(&self, log: &str) -> String {
+        let seen = self.seen.lock();
+        let Some(seen) = seen.get(log) else { return "nothing".to_owned() };
+        format!("then {:?} to {:?}", seen.early.first(), seen.early.last())
+    }
+
     /// Everything that arrived.
     pub fn take(&self) -> HashMap<String, Seen> {
         std::mem::take(&mut self.seen.lock())

@@ -17,6 +17,10 @@ use crate::receipt::{Progress, Receipt};
 /// Bytes that are read from a file before the next one has its turn.
 pub const CHUNK_BYTES_MAX: usize = 256 << 10;
 
+/// The beginning of a file that was not looked at for so long is compared before more is read: it may have been cut and
+/// have grown beyond where we were.
+const COMPARE_PERIOD: Duration = Duration::from_millis(50);
+
 /// A line as it lies in the file.
 #[derive(Debug, Clone, Copy)]
 pub struct RawLine<'a> {
@@ -80,6 +84,10 @@ pub struct TailedFile {
     /// What the server has acknowledged.
     pub progress: Arc<Progress>,
     last_growth: Instant,
+    /// Seconds and ns of the last write, as of the last look.
+    modified: (i64, i64),
+    /// When the beginning was compared last.
+    compared: Instant,
     /// The last turn found nothing: before more is read, the beginning is compared.
     was_idle: bool,
 }
@@ -208,6 +216,8 @@ impl TailedFile {
             newline: Newline::Byte,
             progress: Progress::new(offset),
             last_growth: now,
+            modified: (0, 0),
+            compared: now,
             was_idle: true,
         }
     }
@@ -231,6 +241,11 @@ impl TailedFile {
     /// Bytes taken so far.
     pub fn read_offset(&self) -> u64 {
         self.read_offset
+    }
+
+    /// Bytes of whole lines taken so far.
+    pub fn line_start(&self) -> u64 {
+        self.line_start
     }
 
     /// True when it has not grown for `quiet`, as far as we saw or as its times say.
@@ -286,21 +301,27 @@ impl TailedFile {
             buffer.resize(CHUNK_BYTES_MAX, 0);
         }
         if let Source::Plain(file) = &self.source {
-            let len = file.metadata()?.len();
+            let metadata = file.metadata()?;
+            let len = metadata.len();
             if len < self.read_offset {
                 return Ok(Turn::Truncated);
             }
-            if len == self.read_offset {
+            let modified = (metadata.mtime(), metadata.mtime_nsec());
+            let was_modified = std::mem::replace(&mut self.modified, modified) != modified;
+            if len == self.read_offset && !was_modified {
                 self.was_idle = true;
                 return Ok(Turn::Idle);
             }
-            if self.was_idle || (self.identity.fingerprint.len as usize) < HEAD_BYTES_MAX {
+            let is_long_ago = now.saturating_duration_since(self.compared) >= COMPARE_PERIOD;
+            let is_short = (self.identity.fingerprint.len as usize) < HEAD_BYTES_MAX;
+            if self.was_idle || is_long_ago || is_short || len == self.read_offset {
                 // Cut and grown beyond where we were between two looks: only the beginning tells.
                 let head = read_head(file)?;
                 if !self.identity.fingerprint.fits(&head) {
                     return Ok(Turn::Truncated);
                 }
                 self.identity.fingerprint = Fingerprint::of(&head);
+                self.compared = now;
             }
         }
         let mut count = match &mut self.source {

@@ -26,8 +26,8 @@ const PARK_AFTER: Duration = Duration::from_secs(60);
 const LOOK_PERIOD: Duration = Duration::from_millis(250);
 /// A folder that changes while it is listed is listed again so often.
 const LIST_ATTEMPTS: usize = 10;
-/// Delivered generations that are remembered, so that their compressed form is not read again.
-const DONE_MAX: usize = 8;
+/// Generations that are remembered as delivered, so that they are not read again under another name.
+const DONE_MAX: usize = 64;
 
 /// What is remembered of a log between two starts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -338,21 +338,31 @@ impl Log {
     /// The front file was cut in place. What was not read of it may be in a copy.
     fn truncated(&mut self, now: Instant) -> io::Result<()> {
         let Some(front) = self.generations.front_mut() else { return Ok(()) };
-        let (old, read_offset, progress) = (front.identity(), front.read_offset(), front.progress.clone());
+        let (old, read_offset, progress) = (front.identity(), front.line_start(), front.progress.clone());
         front.start_over()?;
         warn!(path = %self.path.display(), read_offset, "file was cut in place, reading it from its start");
-        let is_copy = |found: &Found| {
-            let fits = old.fingerprint.len > 0 && old.fingerprint.fits(&found.candidate.head);
-            fits && !found.candidate.is_current && found.candidate.len.is_none_or(|len| len > read_offset)
-        };
-        if let Some(copy) = self.candidates()?.into_iter().find(is_copy) {
-            let path = copy.path.clone();
-            match self.open_file(copy, read_offset, now) {
-                Ok(file) => self.generations.push_front(file),
+        self.drain(old, progress, read_offset);
+        // Its copy, and what was copied after that while nobody looked.
+        let mut before: Vec<TailedFile> = Vec::new();
+        for found in self.candidates()? {
+            let (candidate, path) = (&found.candidate, found.path.clone());
+            let is_copy = old.fingerprint.len > 0 && old.fingerprint.fits(&candidate.head) && !candidate.is_current;
+            let offset = match (before.is_empty(), is_copy) {
+                (true, true) => read_offset,
+                (true, false) => continue,
+                (false, _) => 0,
+            };
+            let is_known = self.done.iter().any(|done| done.identity.inode.is_same_file(&candidate.inode));
+            let is_held = self.generations.iter().any(|held| held.identity().inode.is_same_file(&candidate.inode));
+            if is_known || is_held || candidate.is_current {
+                continue;
+            }
+            match self.open_file(found, offset, now) {
+                Ok(file) => before.push(file),
                 Err(err) => warn!(error = %err, path = %path.display(), "the copy of a cut file cannot be read"),
             }
         }
-        self.drain(old, progress, read_offset);
+        before.into_iter().rev().for_each(|file| self.generations.push_front(file));
         Ok(())
     }
 
@@ -403,7 +413,15 @@ impl Log {
         let mut all: Vec<Option<Found>> = self.candidates()?.into_iter().map(Some).collect();
         let candidates: Vec<Candidate> = all.iter().flatten().map(|found| found.candidate.clone()).collect();
         let was_never_seen = state.unfinished.is_empty() && state.done.is_empty();
-        let plan = plan_generations(&state.unfinished, &state.done, &candidates, self.options.start == Start::History);
+        let wants_history = self.options.start == Start::History;
+        if was_never_seen && !wants_history {
+            // What was rotated before we came never becomes new.
+            for old in candidates.iter().filter(|candidate| !candidate.is_current) {
+                let identity = Identity { inode: old.inode, fingerprint: Fingerprint::of(&old.head) };
+                self.remember_done(Unfinished { identity, offset: u64::MAX });
+            }
+        }
+        let plan = plan_generations(&state.unfinished, &state.done, &candidates, wants_history);
         for Planned { idx, offset, known } in plan {
             if matches!(known, Known::Unfinished(place) if place < held) {
                 continue;
@@ -715,11 +733,46 @@ mod tests {
         let mut scene = Scene::new();
         scene.append("0.log", "1 a\n");
         let mut log = scene.open(&LogState::default());
+        scene.append("0.log", "1");
         assert_eq!(scene.read(&mut log, 0), "1 a");
-        scene.append("0.log", "1 b\n");
+        scene.append("0.log", " b\n");
         fs::copy(scene.path("0.log"), scene.path("0.log.1")).unwrap();
         fs::write(scene.path("0.log"), "2\n").unwrap();
         assert_eq!(scene.read(&mut log, 4), "1 b 2");
+    }
+
+    #[test]
+    fn reads_all_copies_of_a_file_that_was_cut_more_than_once() {
+        let mut scene = Scene::new();
+        scene.append("0.log", "1 a\n");
+        let mut log = scene.open(&LogState::default());
+        assert_eq!(scene.read_with(&mut log, 0, false), "1 a");
+        let state = log.state();
+        scene.append("0.log", "1 b\n");
+        fs::copy(scene.path("0.log"), scene.path("0.log.2")).unwrap();
+        fs::write(scene.path("0.log"), "2 a\n2 b\n").unwrap();
+        fs::copy(scene.path("0.log"), scene.path("0.log.1")).unwrap();
+        fs::write(scene.path("0.log"), "3\n").unwrap();
+        assert_eq!(scene.read_with(&mut log, 6, false), "1 b 2 a 2 b 3");
+        // Nothing was acknowledged: whenever it is killed, everything comes again.
+        for state in [state, log.state()] {
+            let mut log = scene.open(&state);
+            assert_eq!(scene.read_with(&mut log, 6, false), "1 a 1 b 2 a 2 b 3");
+        }
+    }
+
+    #[test]
+    fn what_was_rotated_before_it_was_seen_never_becomes_new() {
+        let mut scene = Scene::new();
+        scene.append("0.log.2", "old\n");
+        scene.append("0.log.1", "older\n");
+        scene.append("0.log", "a\n");
+        let mut log = scene.open(&LogState::default());
+        assert_eq!(scene.read(&mut log, 0), "a");
+        let state = log.state();
+        fs::write(scene.path("0.log"), "cut\n").unwrap();
+        assert_eq!(scene.read(&mut log, 3), "cut");
+        assert_eq!(scene.read(&mut scene_open(&scene, &state), 3), "cut");
     }
 
     #[test]

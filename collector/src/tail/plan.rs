@@ -101,7 +101,7 @@ pub fn plan_generations(
     candidates: &[Candidate],
     wants_history: bool,
 ) -> Vec<Planned> {
-    let known = assign(unfinished.iter().chain(done), candidates);
+    let (known, lost) = assign(unfinished.iter().chain(done), candidates);
     let first_new = match known.iter().rposition(Option::is_some) {
         Some(idx) => idx + 1,
         // All that was known is gone: whatever is left came later.
@@ -112,7 +112,11 @@ pub fn plan_generations(
     for (idx, (candidate, known)) in candidates.iter().zip(known).enumerate() {
         match known {
             Some(place) if place < unfinished.len() => {
-                let offset = unfinished[place].offset;
+                // The same content may be known twice: cut in place while it was on its way, and its copy.
+                let twins = lost.iter().filter_map(|place| unfinished.get(*place));
+                let twins = twins.filter(|twin| twin.identity.fingerprint.len > 0 && !candidate.is_current);
+                let twins = twins.filter(|twin| twin.identity.fingerprint.fits(&candidate.head));
+                let offset = twins.map(|twin| twin.offset).fold(unfinished[place].offset, u64::min);
                 plan.push(Planned { idx, offset, known: Known::Unfinished(place) });
             }
             Some(place) => {
@@ -129,11 +133,12 @@ pub fn plan_generations(
     plan
 }
 
-/// For each candidate the place of the generation that it is. A generation is at most one candidate.
+/// For each candidate the place of the generation that it is, and the generations that are none of them. A generation is
+/// at most one candidate.
 fn assign<'u>(
     generations: impl Iterator<Item = &'u Unfinished> + Clone,
     candidates: &[Candidate],
-) -> Vec<Option<usize>> {
+) -> (Vec<Option<usize>>, Vec<usize>) {
     let mut assigned: Vec<Option<usize>> = vec![None; candidates.len()];
     let mut is_found = vec![false; generations.clone().count()];
     let rules: [fn(&Identity, &Candidate) -> bool; 2] =
@@ -153,7 +158,8 @@ fn assign<'u>(
             }
         }
     }
-    assigned
+    let lost = is_found.iter().enumerate().filter(|(_, is_found)| !**is_found).map(|(place, _)| place);
+    (assigned, lost.collect())
 }
 
 /// True when a file that begins alike can be the same content under another inode: compressed, or copied before it was
@@ -233,6 +239,8 @@ mod tests {
         check(&[(1, "start", 5)], &[], &[(1, "start"), (2, "start")], false, &[(0, 5), (1, 0)]);
         // A delivered generation that somebody went on writing.
         check(&[(2, "b", 1)], &[(1, "a")], &[(1, "aa"), (2, "b")], false, &[(0, 1), (1, 1)]);
+        // Copied and cut while the content was on its way: the copy begins where the first of both has arrived.
+        check(&[(1, "a", 3), (5, "a", 7), (1, "n", 0)], &[], &[(5, "a"), (1, "n")], false, &[(0, 3), (1, 0)]);
         // Copied and cut: the copy has the content, the inode has a new one.
         check(&[(1, "a", 7)], &[], &[(5, "a"), (1, "n")], false, &[(0, 7), (1, 0)]);
     }
