@@ -171,7 +171,7 @@ impl Server {
         if let Some(tls) = tls {
             tasks.push(tokio::spawn(tls.watch(stopped.clone())));
         }
-        tasks.push(tokio::spawn(watch_overrides(config, limits, app.store.clone(), stopped)));
+        tasks.push(tokio::spawn(watch_overrides(app.clone(), stopped)));
         info!(%address, data_dir = %data_dir.display(), "engine ready");
         Ok(Self { address, app, stop, serving, tasks })
     }
@@ -277,12 +277,8 @@ fn load_limits(config: &EngineConfig) -> Result<TenantLimits, Error> {
 }
 
 /// Reads the overrides file again when it changes. A broken one is reported, and the last good one stays in force.
-async fn watch_overrides(
-    config: Arc<EngineConfig>,
-    limits: Arc<ArcSwap<TenantLimits>>,
-    store: Arc<Store>,
-    mut stopped: watch::Receiver<bool>,
-) {
+async fn watch_overrides(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
+    let App { config, limits, store, lifecycle, .. } = &*app;
     let Some(path) = config.overrides_file().map(Path::to_owned) else { return };
     let period = config.runtime_config.period.get().max(Duration::from_secs(1));
     let mut seen = stamp(&path).await;
@@ -297,9 +293,11 @@ async fn watch_overrides(
         }
         seen = now;
         let read = config.clone();
-        match tokio::task::spawn_blocking(move || load_limits(&read)).await {
+        let outcome = tokio::task::spawn_blocking(move || load_limits(&read)).await;
+        lifecycle.set_overrides_good(matches!(outcome, Ok(Ok(_))));
+        match outcome {
             Ok(Ok(loaded)) => {
-                store.set_retention(retention(&config, &loaded));
+                store.set_retention(retention(config, &loaded));
                 limits.store(Arc::new(loaded));
                 info!(path = %path.display(), "overrides read again");
             }

@@ -63,6 +63,7 @@ pub struct Lifecycle {
     /// Cancelled when the process stops.
     pub stopping: CancellationToken,
     stop_is_prepared: AtomicBool,
+    overrides_are_bad: AtomicBool,
     /// Notified once, when somebody asks for the end.
     pub stop_wanted: Notify,
 }
@@ -76,6 +77,16 @@ impl Lifecycle {
     /// True after [`Self::begin_stop`].
     pub fn is_stopping(&self) -> bool {
         self.stopping.is_cancelled()
+    }
+
+    /// Notes whether the overrides file could be read when it was last looked at.
+    pub fn set_overrides_good(&self, is_good: bool) {
+        self.overrides_are_bad.store(!is_good, Ordering::Relaxed);
+    }
+
+    /// False while the limits in force are older than the overrides file.
+    pub fn overrides_are_good(&self) -> bool {
+        !self.overrides_are_bad.load(Ordering::Relaxed)
     }
 
     /// Sets or unsets the mark of `/ingester/prepare_shutdown`.

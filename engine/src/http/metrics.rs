@@ -15,6 +15,7 @@ use http::{HeaderValue, Method, header};
 use parking_lot::Mutex;
 
 use super::app::App;
+use crate::storage::deletes::DeleteRequest;
 
 /// Upper bounds in seconds; the last bucket is `+Inf`.
 const BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0];
@@ -186,11 +187,12 @@ fn write_requests(metrics: &RequestMetrics, text: &mut TextWriter) {
 }
 
 fn write_store(app: &App, text: &mut TextWriter) {
-    text.family("loki_ingester_memory_streams", "gauge", "The total number of streams in memory per tenant.");
-    for tenant in app.store.tenants() {
-        let streams = app.store.active_streams(&tenant) as f64;
-        text.sample("loki_ingester_memory_streams", &[("tenant", tenant.as_str())], streams);
-    }
+    write_deletes(app, text);
+    let is_good = if app.lifecycle.overrides_are_good() { 1.0 } else { 0.0 };
+    let help = "Whether the last runtime-config reload was successful.";
+    text.single("loki_runtime_config_last_reload_successful", "gauge", help, is_good);
+    // A panic ends the process; dashboards ask all the same.
+    text.single("loki_panic_total", "counter", "The total number of panic triggered", 0.0);
     let stats = app.store.stats();
     for (name, kind, help, value) in [
         ("logstack_storage_streams", "gauge", "Streams known to the index.", stats.streams),
@@ -247,6 +249,37 @@ fn write_store(app: &App, text: &mut TextWriter) {
     }
     // The mixin's alert wants exactly one process to say so.
     text.single("loki_boltdb_shipper_compactor_running", "gauge", "Value will be 1 if compactor is running.", 1.0);
+}
+
+/// Delete requests of all tenants.
+fn write_deletes(app: &App, text: &mut TextWriter) {
+    let tenants = app.store.tenants();
+    let requests: Vec<_> = tenants.iter().map(|tenant| (tenant, app.store.delete_requests(tenant))).collect();
+    let pending = || requests.iter().flat_map(|(_, own)| own).filter(|request| !request.is_processed);
+    let oldest_ns = pending().map(|request| request.created_ns).min();
+    let age_s = oldest_ns.map_or(0.0, |oldest| (super::app::now_ns().saturating_sub(oldest)) as f64 / 1e9);
+    let help = "Count of delete requests which are received but have not finished processing yet.";
+    text.single("loki_compactor_pending_delete_requests_count", "gauge", help, pending().count() as f64);
+    let help = "Age of oldest pending delete request in seconds since they are over their cancellation period";
+    text.single("loki_compactor_oldest_pending_delete_request_age_seconds", "gauge", help, age_s);
+    for (name, help, is_counted) in [
+        (
+            "loki_compactor_delete_requests_received_total",
+            "Number of delete requests received per user",
+            (|_| true) as fn(&DeleteRequest) -> bool,
+        ),
+        (
+            "loki_compactor_delete_requests_processed_total",
+            "Number of delete requests processed per user",
+            |request| request.is_processed,
+        ),
+    ] {
+        text.family(name, "counter", help);
+        for (tenant, own) in requests.iter().filter(|(_, own)| !own.is_empty()) {
+            let count = own.iter().filter(|request| is_counted(request)).count() as f64;
+            text.sample(name, &[("user", tenant.as_str())], count);
+        }
+    }
 }
 
 /// What the kernel says about the process; nothing where there is no `/proc`.
