@@ -268,11 +268,9 @@ fn write_deletes(app: &App, text: &mut TextWriter) {
             "Number of delete requests received per user",
             (|_| true) as fn(&DeleteRequest) -> bool,
         ),
-        (
-            "loki_compactor_delete_requests_processed_total",
-            "Number of delete requests processed per user",
-            |request| request.is_processed,
-        ),
+        ("loki_compactor_delete_requests_processed_total", "Number of delete requests processed per user", |request| {
+            request.is_processed
+        }),
     ] {
         text.family(name, "counter", help);
         for (tenant, own) in requests.iter().filter(|(_, own)| !own.is_empty()) {
