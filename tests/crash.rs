@@ -1,7 +1,8 @@
 //! The promise of the engine: an acknowledged entry survives `kill -9` at any instant, and is there once.
 //!
-//! The real process is killed at random moments while several clients push; each time it is started again on the same
-//! folder. In the end every acknowledged line must be found exactly once, and nothing that was never sent.
+//! The real process is killed at random moments while several clients push, and while it flushes, merges and drops what
+//! has expired; each time it is started again on the same folder. In the end every acknowledged line must be found
+//! exactly once, but none that has expired, and nothing that was never sent; and every checksum must hold.
 //!
 //! ```text
 //! cargo test --test crash                                   200 kills
@@ -17,18 +18,27 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-/// Small enough that flushes and merges run between the kills.
+/// Small enough that flushes, merges and retention run between the kills.
 const CONFIG: &str = "\
 auth_enabled: false
+compactor:
+  retention_enabled: true
+  compaction_interval: 100ms
 limits_config:
+  retention_period: 24h
+  reject_old_samples: false
   ingestion_rate_mb: 10000
   ingestion_burst_size_mb: 10000
   per_stream_rate_limit: 10GB
   per_stream_rate_limit_burst: 10GB
 logstack:
   storage:
-    memtable_size: 256KB
+    memtable_size: 32KB
+    merge:
+      min_parts: 2
 ";
+/// How old lines are that have expired when they come.
+const EXPIRED_NS: i64 = 25 * 3_600_000_000_000;
 const PUSHERS: usize = 4;
 const LINES_A_PUSH: usize = 20;
 /// Longest life of a process before it is killed.
@@ -76,7 +86,8 @@ async fn acknowledged_lines_survive_kill_9_exactly_once() {
     }
 
     let engine = common::Process::engine(&data, &args);
-    let found = read_all(engine.url(), first_ns).await;
+    let found = read_all(engine.url(), first_ns - 2 * EXPIRED_NS).await;
+    check_files(&data);
     let ledger = ledger.lock();
     eprintln!("{} acknowledged, {} in doubt, {} found", ledger.acknowledged.len(), ledger.in_doubt.len(), found.len());
     assert!(!ledger.acknowledged.is_empty(), "nothing was acknowledged: the test proves nothing");
@@ -90,6 +101,23 @@ async fn acknowledged_lines_survive_kill_9_exactly_once() {
         .take(10)
         .collect();
     assert!(strange.is_empty(), "lines that nobody sent, such as {strange:?}");
+}
+
+/// Beside the running engine: nothing is damaged, and parts were merged.
+fn check_files(data: &std::path::Path) {
+    let storage = |args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_logstack"));
+        command.arg("storage").args(args).arg("--data-dir").arg(data).output().expect("the binary runs")
+    };
+    let verified = storage(&["verify", "--decode"]);
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+    let inspected = String::from_utf8_lossy(&storage(&["inspect"]).stdout).into_owned();
+    let is_merged = |line: &str| {
+        let generations = line.split_once("memtables ").and_then(|(_, rest)| rest.split_once(" to "));
+        generations.is_some_and(|(first, last)| first != last)
+    };
+    assert!(inspected.lines().any(is_merged), "no part was merged, the test proves little:\n{inspected}");
+    assert!(!data.join("quarantine").exists(), "a kill is no damage");
 }
 
 /// Pushes batch after batch until the engine does not answer any more.
@@ -109,7 +137,11 @@ async fn push_until_refused(url: String, pusher: usize, ledger: Arc<Mutex<Ledger
         }
         let stream =
             serde_json::json!({"app": "crash", "pusher": pusher.to_string(), "kind": format!("k{}", lines.len() % 3)});
-        let body = serde_json::json!({"streams": [{"stream": stream, "values": values}]}).to_string();
+        // These are acknowledged too, and never seen again.
+        let expired = serde_json::json!([(now_ns() - EXPIRED_NS).to_string(), format!("expired of pusher {pusher}")]);
+        let old = serde_json::json!({"app": "crash", "kind": "expired"});
+        let streams = serde_json::json!([{"stream": stream, "values": values}, {"stream": old, "values": [expired]}]);
+        let body = serde_json::json!({"streams": streams}).to_string();
         let request =
             client.post(format!("{url}/loki/api/v1/push")).header("Content-Type", "application/json").body(body);
         match request.send().await {

@@ -11,6 +11,7 @@ mod migrate;
 mod query;
 mod run;
 mod serving;
+mod storage;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,7 @@ enum Command {
     Query(query::QueryArgs),
     Check(check::CheckArgs),
     Migrate(migrate::MigrateArgs),
+    Storage(storage::StorageArgs),
     /// Prints the custom resource definitions as YAML.
     Crds,
 }
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
             Command::Query(args) => query::run(args).await,
             Command::Check(args) => check::run(&args),
             Command::Migrate(args) => migrate::run(&args),
+            Command::Storage(args) => storage::run(&args),
             Command::Crds => crds::run(),
         }
     });

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use anyhow_free::Result;
 use bytes::Bytes;
 use logstack_engine::model::Rows;
+use logstack_engine::storage::BlockOptions;
 use logstack_engine::storage::codec::section::SectionKind;
 use logstack_engine::storage::codec::{
     BlockEncoder, BlockMeta, BlockReader, FilterIndex, FilterIndexBuilder, Level, LineSearch, PartSearch, RowSet,
@@ -67,14 +68,14 @@ fn main() -> Result<()> {
             _ => files.push(argument),
         }
     }
-    let block_bytes = if level == Level::Settled { 16 << 20 } else { 4 << 20 };
+    let block_bytes = BlockOptions::default().line_bytes(level);
     let mut streams: BTreeMap<String, Stream> = BTreeMap::new();
     for (index, file) in files.iter().enumerate() {
         read(file, index, &mut streams)?;
     }
 
     let mut dict = TemplateDict::new();
-    let mut encoder = BlockEncoder::new(level);
+    let mut encoder = BlockEncoder::new(level, BlockOptions::default().zstd(level));
     let mut index = FilterIndexBuilder::default();
     let mut blocks = Vec::new();
     let mut encode_s = 0.0;

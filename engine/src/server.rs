@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use http::Uri;
 use http::uri::PathAndQuery;
-use logstack_config::engine::{StorageConfig, WalSync};
+use logstack_config::engine::WalSync;
 use logstack_config::{EngineConfig, TenantLimits};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -37,8 +37,12 @@ use crate::http::{push, routes};
 use crate::ingest::{IngestOptions, Ingester};
 use crate::patterns::Patterns;
 use crate::query::Engine;
-use crate::storage::{self, StorageOptions, Store, SyncMode};
+use crate::storage::merge::MergeLimits;
+use crate::storage::{self, BlockOptions, StorageOptions, Store, SyncMode};
 use crate::tail::Tails;
+
+/// However often it is asked for, what has expired is looked for no more often.
+const RETENTION_EVERY_MIN: Duration = Duration::from_millis(100);
 
 /// Why the engine does not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +135,7 @@ impl Server {
             source,
         })?;
         let limits = Arc::new(ArcSwap::from_pointee(load_limits(&config)?));
-        let store = open_store(&data_dir, storage_options(&config.logstack.storage)).await?;
+        let store = open_store(&data_dir, storage_options(&config)).await?;
         store.set_retention(retention(&config, &limits.load()));
         let patterns = match config.pattern_ingester.enabled {
             true => Some(Patterns::start(&data_dir).map_err(Error::Thread)?),
@@ -243,7 +247,13 @@ async fn open_store(dir: &Path, options: StorageOptions) -> Result<Arc<Store>, E
 }
 
 /// What the configuration says to storage.
-fn storage_options(config: &StorageConfig) -> StorageOptions {
+fn storage_options(config: &EngineConfig) -> StorageOptions {
+    let compactor = &config.compactor;
+    let retention_every = match compactor.apply_retention_interval.is_zero() {
+        true => compactor.compaction_interval.get(),
+        false => compactor.apply_retention_interval.get(),
+    };
+    let config = &config.logstack.storage;
     let sync = match config.wal.sync {
         WalSync::Always => SyncMode::Always,
         WalSync::Interval => SyncMode::Interval(config.wal.sync_interval.get()),
@@ -259,6 +269,20 @@ fn storage_options(config: &StorageConfig) -> StorageOptions {
         memtable_bytes_max: memtable_bytes_cut.saturating_mul(2),
         memtable_age_max: config.memtable_max_age.get(),
         cache_bytes_max: config.cache_size.bytes(),
+        blocks: BlockOptions {
+            line_bytes: config.block_size.as_usize(),
+            rows: config.block_rows as usize,
+            zstd_fresh: config.compression_level,
+            zstd_settled: config.merge_compression_level,
+        },
+        merge: MergeLimits {
+            quick_parts: config.merge.min_parts,
+            fresh_parts: config.merge.min_parts,
+            file_bytes_max: config.merge.max_part_size.bytes(),
+            ..defaults.merge
+        },
+        is_merging: config.merge.concurrency > 0,
+        retention_every: retention_every.max(RETENTION_EVERY_MIN),
         ..defaults
     }
 }

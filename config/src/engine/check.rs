@@ -3,7 +3,7 @@
 use super::{AuthKind, ClientAuth, EngineConfig};
 use crate::limits::Limits;
 use crate::load::Root;
-use crate::units::{GoDuration, PromDuration};
+use crate::units::{ByteSize, GoDuration, PromDuration};
 use crate::yaml::{Report, Rules};
 
 /// Loki refuses a shorter retention of single streams at start-up.
@@ -88,6 +88,19 @@ impl EngineConfig {
             if is_zero {
                 report.error(format!("logstack.storage.{key}"), "must not be 0");
             }
+        }
+        if storage.block_size > ByteSize::mib(16) {
+            report.error("logstack.storage.block_size", format!("{} is more than 16MB", storage.block_size));
+        }
+        if storage.block_rows > 131_072 {
+            report.error("logstack.storage.block_rows", format!("{} is more than 131072", storage.block_rows));
+        }
+        if storage.merge.concurrency > 1 {
+            let text = format!("{} merges at once are not possible (hint: 1, or 0 for none)", storage.merge.concurrency);
+            report.error("logstack.storage.merge.concurrency", text);
+        }
+        if storage.merge.min_parts < 2 {
+            report.error("logstack.storage.merge.min_parts", format!("{} is less than 2", storage.merge.min_parts));
         }
         if storage.wal.sync == super::WalSync::Interval && storage.wal.sync_interval.is_zero() {
             report

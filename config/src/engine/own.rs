@@ -32,13 +32,13 @@ pub struct StorageConfig {
     pub memtable_max_age: GoDuration,
     /// The write-ahead log.
     pub wal: WalConfig,
-    /// Uncompressed bytes of a block: what a query reads at least.
+    /// Uncompressed bytes of lines in a block; blocks of days that are over have four times as much. At most 16MB.
     pub block_size: ByteSize,
-    /// Most rows of a block.
+    /// Most rows of a block, at most 131072.
     pub block_rows: u32,
-    /// Zstandard level of new parts, 1 to 19.
+    /// Zstandard level of parts of a day that still receives entries, 1 to 19.
     pub compression_level: i32,
-    /// Zstandard level of merged parts, 1 to 19.
+    /// Zstandard level of parts of days that are over, 1 to 19.
     pub merge_compression_level: i32,
     /// Background merges.
     pub merge: MergeConfig,
@@ -54,15 +54,15 @@ impl Default for StorageConfig {
     fn default() -> Self {
         Self {
             path: None,
-            memtable_size: ByteSize::mib(64),
+            memtable_size: ByteSize::mib(32),
             memtable_max_age: GoDuration::minutes(15),
             wal: WalConfig::default(),
-            block_size: ByteSize::kib(512),
-            block_rows: 16_384,
+            block_size: ByteSize::mib(4),
+            block_rows: 98_304,
             compression_level: 3,
-            merge_compression_level: 7,
+            merge_compression_level: 9,
             merge: MergeConfig::default(),
-            cache_size: ByteSize::mib(128),
+            cache_size: ByteSize::mib(64),
             max_disk_share: 0.9,
             max_disk_size: ByteSize::ZERO,
         }
@@ -104,17 +104,17 @@ pub enum WalSync {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct MergeConfig {
-    /// Merges that run at once; 0: none.
+    /// Merges that run at once: 1, or 0 for none.
     pub concurrency: usize,
-    /// Parts of a day that trigger a merge.
+    /// Neighbouring parts of a day that trigger a merge, at least 2.
     pub min_parts: usize,
-    /// A part of this size is not merged any more.
+    /// Parts are not merged to more than this.
     pub max_part_size: ByteSize,
 }
 
 impl Default for MergeConfig {
     fn default() -> Self {
-        Self { concurrency: 1, min_parts: 4, max_part_size: ByteSize::gib(4) }
+        Self { concurrency: 1, min_parts: 12, max_part_size: ByteSize::gib(4) }
     }
 }
 

@@ -220,10 +220,19 @@ fn write_store(app: &App, text: &mut TextWriter) {
             "Flushes and merges that failed and are retried.",
             stats.failures,
         ),
-        ("logstack_storage_lost_rows_total", "counter", "Entries lost in damaged blocks.", stats.lost_rows),
-        ("logstack_storage_expired_rows_total", "counter", "Entries removed by retention.", stats.expired_rows),
     ] {
         text.single(name, kind, help, value as f64);
+    }
+    let dropped = "logstack_storage_dropped_rows_total";
+    text.family(dropped, "counter", "Entries that were stored and are no more, by reason.");
+    for (reason, rows) in [
+        ("retention_time", stats.expired_rows),
+        ("retention_size", stats.evicted_rows),
+        ("delete_request", stats.deleted_rows),
+        ("duplicate", stats.duplicate_rows),
+        ("damage", stats.lost_rows),
+    ] {
+        text.sample(dropped, &[("reason", reason)], rows as f64);
     }
     text.single(
         "logstack_query_memory_bytes",

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 
+use super::codec::Level;
 use super::error::{Error, Result};
 use super::flush::Sealed;
 use super::memtable::Memtable;
@@ -167,10 +168,18 @@ impl Writer {
             next
         });
         let memtable = std::mem::replace(&mut self.memtable, fresh);
-        let sealed = Sealed { memtable, generation: self.generation, wal_first: self.segment.number() };
+        let level = self.level_for(&memtable);
+        let sealed = Sealed { memtable, generation: self.generation, wal_first: self.segment.number(), level };
         self.generation += 1;
         self.shared.flushes.push(sealed);
         Ok(())
+    }
+
+    /// In a burst memory must be free again soon: what costs time is left to a merge.
+    fn level_for(&self, memtable: &Memtable) -> Level {
+        let bytes_per_s = memtable.bytes() as f64 / memtable.created().elapsed().as_secs_f64().max(1e-3);
+        let is_burst = bytes_per_s > self.shared.options.quick_bytes_per_s as f64;
+        if is_burst || self.shared.flushes.waiting() > 0 { Level::Quick } else { Level::Fresh }
     }
 
     fn start_segment(&mut self) -> Result<()> {

@@ -146,27 +146,22 @@ pub struct Deletes {
 impl Deletes {
     /// Reads the requests. A damaged file is quarantined: what was hidden can be seen again.
     pub fn open(disk: Arc<dyn Disk>, path: &Path, quarantine: &Quarantine) -> Result<Self> {
-        let dir = path.parent().unwrap_or(Path::new("."));
-        let entries = disk.list(dir).map_err(Error::io("list", dir))?;
-        let is_there = entries.iter().any(|entry| path.file_name().is_some_and(|name| name == entry.name.as_str()));
         let mut all = Vec::new();
-        if is_there {
-            let bytes = disk.read(path).map_err(Error::io("read", path))?;
-            match parse(&bytes) {
-                Some(requests) => {
-                    for request in requests {
-                        let id = request.id.clone();
-                        match Deletion::compile(request) {
-                            Ok(deletion) => all.push(Arc::new(deletion)),
-                            Err(err) => error!(id, error = err, "a delete request can no longer be read"),
-                        }
+        match read(&*disk, path) {
+            Ok(requests) => {
+                for request in requests {
+                    let id = request.id.clone();
+                    match Deletion::compile(request) {
+                        Ok(deletion) => all.push(Arc::new(deletion)),
+                        Err(err) => error!(id, error = err, "a delete request can no longer be read"),
                     }
                 }
-                None => {
-                    error!(path = %path.display(), "delete requests are damaged");
-                    quarantine.take(path);
-                }
             }
+            Err(err) if err.is_damage() => {
+                error!(path = %path.display(), error = %err, "what was hidden on request can be seen again");
+                quarantine.take(path);
+            }
+            Err(err) => return Err(err),
         }
         Ok(Self { disk, path: path.to_owned(), all: ArcSwap::from_pointee(all), changes: Mutex::default() })
     }
@@ -220,6 +215,20 @@ impl Deletes {
         self.all.store(Arc::new(all));
         Ok(())
     }
+}
+
+/// The requests in the file at `path`; none without a file.
+///
+/// # Errors
+/// When it cannot be read or is damaged.
+pub fn read(disk: &dyn Disk, path: &Path) -> Result<Vec<DeleteRequest>> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let entries = disk.list(dir).map_err(Error::io("list", dir))?;
+    if !entries.iter().any(|entry| path.file_name().is_some_and(|name| name == entry.name.as_str())) {
+        return Ok(Vec::new());
+    }
+    let bytes = disk.read(path).map_err(Error::io("read", path))?;
+    parse(&bytes).ok_or_else(|| Error::damaged(path, "the delete requests do not match their checksum"))
 }
 
 fn parse(bytes: &[u8]) -> Option<Vec<DeleteRequest>> {

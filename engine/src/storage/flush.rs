@@ -36,6 +36,8 @@ pub struct Sealed {
     pub generation: u64,
     /// The first segment that holds none of its rows.
     pub wal_first: SegmentNo,
+    /// How to encode it.
+    pub level: Level,
 }
 
 /// Memtables that wait for the flush thread, and who waits for them.
@@ -179,6 +181,7 @@ pub fn flush(shared: &Shared, sealed: &Sealed, done: &mut Option<Vec<Written>>) 
     info!(
         rows = sealed.memtable.rows(),
         parts = written.len(),
+        level = ?sealed.level,
         bytes = written.iter().map(|part| part.file_bytes).sum::<u64>(),
         elapsed_ms = started.elapsed().as_millis() as u64,
         "memtable flushed"
@@ -199,7 +202,7 @@ fn write_parts(shared: &Shared, sealed: &Sealed) -> Result<Vec<Written>> {
     }
     let mut written: Vec<Written> = Vec::new();
     for day in days {
-        match write_day(shared, sealed.generation, &streams, day) {
+        match write_day(shared, sealed, &streams, day) {
             Ok(part) => written.extend(part),
             Err(err) => {
                 // Nothing names these yet. A full disk needs the room.
@@ -211,13 +214,14 @@ fn write_parts(shared: &Shared, sealed: &Sealed) -> Result<Vec<Written>> {
     Ok(written)
 }
 
-fn write_day(shared: &Shared, generation: u64, streams: &[Arc<MemStream>], day: Day) -> Result<Option<Written>> {
+fn write_day(shared: &Shared, sealed: &Sealed, streams: &[Arc<MemStream>], day: Day) -> Result<Option<Written>> {
     let new = NewPart {
         id: shared.take_part_id(),
         day,
-        level: Level::Quick,
-        generations: (generation, generation),
+        level: sealed.level,
+        generations: (sealed.generation, sealed.generation),
         created_ns: shared.clock.now_ns(),
+        blocks: shared.options.blocks,
     };
     let mut writer = PartWriter::create(&*shared.disk, &shared.layout.days, new)?;
     match write_streams(&mut writer, streams, day) {

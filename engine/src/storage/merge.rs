@@ -1,7 +1,8 @@
 //! Merges: many parts of a day to one, with larger blocks and stronger encoding.
 //!
 //! ```text
-//! Quick parts, as flushed -> Fresh, a dozen at a time, within minutes -> Settled, once the day is over and quiet
+//! Quick parts, flushed in a burst -> Fresh, a dozen at a time, or once the burst is over -> Settled, when they are many
+//!                                                                                            or the day is over
 //! ```
 //!
 //! Only neighbours in age are merged, so that rows with equal timestamps keep the order in which they arrived. Each row
@@ -20,7 +21,7 @@ use super::error::{Error, Result};
 use super::manifest::Edit;
 use super::part::{Caches, Day, NewPart, Part, PartId, PartWriter, Written};
 use super::retention::Retention;
-use super::scan::{BlockPiece, Direction, Piece, ScanUnit};
+use super::scan::{BlockPiece, Direction, LeftOut, Piece, ScanUnit};
 use super::shared::Shared;
 use super::snapshot::ScanRequest;
 use crate::model::{Rows, Stream, TenantId, TimeRange};
@@ -66,10 +67,14 @@ pub struct MergeLimits {
     pub quick_parts: usize,
     /// … or as many as have so many bytes of lines …
     pub quick_line_bytes: u64,
-    /// … or all, when the oldest is so old.
+    /// … or all, when the oldest is so old …
     pub quick_age_ns: i64,
+    /// … or all, when none came for so long: the burst is over.
+    pub quick_idle_ns: i64,
     /// So many neighbouring Fresh parts of similar size become one.
     pub fresh_parts: usize,
+    /// A merge of so many bytes of lines is encoded as Settled, even if the day is not over.
+    pub settle_line_bytes: u64,
     /// A day settles when it is over, and nothing came for it, for so long.
     pub settle_after_ns: i64,
     /// Inputs of one merge.
@@ -84,7 +89,9 @@ impl Default for MergeLimits {
             quick_parts: 12,
             quick_line_bytes: 512 << 20,
             quick_age_ns: 600_000_000_000,
+            quick_idle_ns: 2_000_000_000,
             fresh_parts: 16,
+            settle_line_bytes: 192 << 20,
             settle_after_ns: 3_600_000_000_000,
             inputs_max: 64,
             file_bytes_max: 4 << 30,
@@ -118,8 +125,16 @@ fn plan(parts: &[PartMeta], level: Level) -> MergePlan {
     MergePlan { inputs: parts.iter().map(|part| part.id).collect(), level }
 }
 
-/// Quick parts become Fresh.
+/// Where streams have enough lines for large blocks, what is written now may well stay as it is.
+fn level_of_merge(parts: &[PartMeta], limits: &MergeLimits) -> Level {
+    let line_bytes: u64 = parts.iter().map(|part| part.line_bytes).sum();
+    if line_bytes >= limits.settle_line_bytes { Level::Settled } else { Level::Fresh }
+}
+
+/// Quick parts become Fresh, or Settled when they are many.
 fn plan_quick(day: &[PartMeta], now_ns: i64, limits: &MergeLimits) -> Option<MergePlan> {
+    let quick = day.iter().filter(|part| part.level == Level::Quick);
+    let newest_ns = quick.map(|part| part.created_ns).max()?;
     for run in day.chunk_by(|a, b| (a.level == Level::Quick) == (b.level == Level::Quick)) {
         if run[0].level != Level::Quick {
             continue;
@@ -127,10 +142,13 @@ fn plan_quick(day: &[PartMeta], now_ns: i64, limits: &MergeLimits) -> Option<Mer
         let run = first_bytes(run, limits, |part| part.line_bytes, limits.quick_line_bytes);
         let line_bytes: u64 = run.iter().map(|part| part.line_bytes).sum();
         let age_ns = now_ns.saturating_sub(run.iter().map(|part| part.created_ns).min().unwrap_or(now_ns));
-        let is_due =
-            run.len() >= limits.quick_parts || line_bytes >= limits.quick_line_bytes || age_ns >= limits.quick_age_ns;
+        let idle_ns = now_ns.saturating_sub(newest_ns);
+        let is_due = run.len() >= limits.quick_parts
+            || line_bytes >= limits.quick_line_bytes
+            || age_ns >= limits.quick_age_ns
+            || idle_ns >= limits.quick_idle_ns;
         if is_due {
-            return Some(plan(run, Level::Fresh));
+            return Some(plan(run, level_of_merge(run, limits)));
         }
     }
     None
@@ -177,7 +195,7 @@ fn plan_tiered(day: &[PartMeta], limits: &MergeLimits) -> Option<MergePlan> {
             }
         }
     }
-    best.map(|(_, window)| plan(window, window[0].level))
+    best.map(|(_, window)| plan(window, level_of_merge(window, limits).max(window[0].level)))
 }
 
 /// The first parts of `run` that together reach `bytes`, at least one.
@@ -205,6 +223,10 @@ pub struct Merged {
     pub written: Option<Written>,
     /// Rows in blocks that could not be read.
     pub lost_rows: u64,
+    /// Rows that retention by time no longer keeps.
+    pub expired_rows: u64,
+    /// Rows left out for other reasons.
+    pub left_out: LeftOut,
 }
 
 /// Writes the part that the inputs become. `inputs` are neighbours of one day, oldest first. Rows that `retention` no
@@ -234,14 +256,15 @@ fn write(
     let now_ns = shared.clock.now_ns();
     let day = inputs[0].footer.day;
     let generations = (inputs[0].footer.generations.0, inputs[inputs.len() - 1].footer.generations.1);
-    let new = NewPart { id: shared.take_part_id(), day, level, generations, created_ns: now_ns };
+    let blocks = shared.options.blocks;
+    let new = NewPart { id: shared.take_part_id(), day, level, generations, created_ns: now_ns, blocks };
     // Queries' cache is not for rows that are read once: only what is open at one time is kept.
     let caches = Caches::new(32 << 20);
     // Held, so that they are read once. A part whose records are damaged has no readable block and needs none.
     let _details: Vec<_> = inputs.iter().map(|part| part.detail(&caches).ok()).collect();
     let mut writer = PartWriter::create(&*shared.disk, &shared.layout.days, new)?;
     let deletions = due(shared, retention);
-    let mut lost_rows = 0;
+    let (mut lost_rows, mut read_rows, mut left_out) = (0, 0, LeftOut::default());
     let mut copy = || -> Result<()> {
         for (stream, places) in streams_by_key(inputs).into_values() {
             shared.check_open()?;
@@ -269,13 +292,20 @@ fn write(
             let mut scan = unit.open(&request, Direction::Forward)?;
             let mut rows = Rows::default();
             while scan.next(&mut rows)? {
+                read_rows += rows.len() as u64;
                 writer.append(&rows)?;
             }
+            left_out.duplicates += scan.left_out().duplicates;
+            left_out.deleted += scan.left_out().deleted;
         }
         Ok(())
     };
     match copy() {
-        Ok(()) => Ok(Merged { written: writer.finish()?, lost_rows }),
+        Ok(()) => {
+            let all_rows: u64 = inputs.iter().map(|part| part.footer.rows).sum();
+            let expired_rows = all_rows - read_rows - lost_rows - left_out.duplicates - left_out.deleted;
+            Ok(Merged { written: writer.finish()?, lost_rows, expired_rows, left_out })
+        }
         Err(err) => {
             writer.abandon();
             Err(err)
@@ -371,13 +401,23 @@ pub fn replace_parts(shared: &Shared, inputs: &[Arc<Part>], level: Level) -> Res
     let counters = &shared.counters;
     counters.merges.fetch_add(1, Ordering::Relaxed);
     counters.merged_rows.fetch_add(rows_in, Ordering::Relaxed);
-    counters.lost_rows.fetch_add(merged.lost_rows, Ordering::Relaxed);
+    for (counter, rows) in [
+        (&counters.lost_rows, merged.lost_rows),
+        (&counters.expired_rows, merged.expired_rows),
+        (&counters.deleted_rows, merged.left_out.deleted),
+        (&counters.duplicate_rows, merged.left_out.duplicates),
+    ] {
+        counter.fetch_add(rows, Ordering::Relaxed);
+    }
     info!(
         parts = inputs.len(),
         rows = rows_in,
         level = ?level,
         bytes_in = inputs.iter().map(|part| part.file_bytes()).sum::<u64>(),
         bytes_out = added.iter().map(|part| part.file_bytes()).sum::<u64>(),
+        expired_rows = merged.expired_rows,
+        deleted_rows = merged.left_out.deleted,
+        duplicate_rows = merged.left_out.duplicates,
         elapsed_ms = started.elapsed().as_millis() as u64,
         "parts merged"
     );
@@ -428,7 +468,9 @@ mod tests {
             quick_parts: 4,
             quick_line_bytes: 100 << 20,
             quick_age_ns: 10 * MINUTE,
+            quick_idle_ns: 5 * MINUTE,
             fresh_parts: 3,
+            settle_line_bytes: 25 << 20,
             settle_after_ns: 60 * MINUTE,
             inputs_max: 6,
             file_bytes_max: 1000 << 20,
@@ -444,15 +486,21 @@ mod tests {
         check("Q1 Q1 Q1 Q1", 100, Some((&[0, 1, 2, 3], Level::Fresh)));
         check("F9 Q1 Q1 Q1 Q1", 100, Some((&[1, 2, 3, 4], Level::Fresh)));
         // Large ones do not wait for more, and are not all taken at once.
-        check("Q60 Q60 Q60", 100, Some((&[0, 1], Level::Fresh)));
+        check("Q60 Q60 Q60", 100, Some((&[0, 1], Level::Settled)));
         check("Q1 Q1 Q1 Q1 Q1 Q1 Q1 Q1", 100, Some((&[0, 1, 2, 3, 4, 5], Level::Fresh)));
         // Neighbours only.
         check("Q1 F5 Q1 Q1 F5 Q1", 100, None);
         // Old ones do not wait for company.
         check("Q1 F1 F9 F1 F9 F1 F99 F1 F9 F1 F9", 100, Some((&[0], Level::Fresh)));
+        // After a burst all become Fresh.
+        let mut idle = parts("F1 Q1 Q1", 100);
+        idle.iter_mut().for_each(|part| part.created_ns -= 5 * MINUTE);
+        let fresh = Some(MergePlan { inputs: vec![PartId(1), PartId(2)], level: Level::Fresh });
+        assert_eq!(plan_merge(&idle, 100 * MINUTE, &limits), fresh);
         // Fresh ones of similar size, cheapest first.
         check("F9 F9 F9 F1 F1 F1", 100, Some((&[3, 4, 5], Level::Fresh)));
         check("F99 F9 F9", 100, None);
+        check("F9 F9 F9", 100, Some((&[0, 1, 2], Level::Settled)));
         check("F900 F900 F900", 100, None);
         // The newest day goes first.
         check("Q1 Q1 Q1 Q1 | Q1 Q1 Q1 Q1", 100, Some((&[4, 5, 6, 7], Level::Fresh)));

@@ -13,6 +13,7 @@ pub mod codec;
 pub mod deletes;
 pub mod disk;
 pub mod error;
+pub mod inspect;
 pub mod memtable;
 pub mod merge;
 pub mod options;
@@ -40,7 +41,7 @@ mod testing;
 mod tests;
 
 pub use error::Error;
-pub use options::{StorageOptions, SyncMode};
+pub use options::{BlockOptions, StorageOptions, SyncMode};
 pub use scan::{Direction, Scan, ScanUnit, UnitCounts};
 pub use snapshot::{MetadataFilter, ScanRequest, Snapshot};
 pub use store::{DeleteError, Environment, Observer, Store, StoreStats};

@@ -170,8 +170,7 @@ pub fn apply_retention(shared: &Shared) -> Result<()> {
         }
     }
     if !expired.is_empty() {
-        info!(parts = expired.len(), "removing expired parts");
-        drop_parts(shared, &expired)?;
+        drop_parts(shared, &expired, Reason::Time)?;
     }
     for part in thinned {
         shared.check_open()?;
@@ -228,16 +227,36 @@ pub fn enforce_size(shared: &Shared, limits: &SizeLimits) -> Result<()> {
         return Ok(());
     }
     warn!(parts = oldest.len(), used_bytes = used, free_bytes = space.free_bytes, "no room: removing the oldest parts");
-    drop_parts(shared, &oldest)
+    drop_parts(shared, &oldest, Reason::Size)
 }
 
-fn drop_parts(shared: &Shared, parts: &[Arc<Part>]) -> Result<()> {
+/// Why parts go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    Time,
+    Size,
+}
+
+fn drop_parts(shared: &Shared, parts: &[Arc<Part>], reason: Reason) -> Result<()> {
     let removed: Vec<PartId> = parts.iter().map(|part| part.id).collect();
     let edit = Edit { removed: removed.clone(), ..Edit::default() };
     shared.commit(&edit, |view| view.with_parts(&removed, []))?;
     shared.remove_parts(parts);
-    let rows = parts.iter().map(|part| part.footer.rows).sum();
-    shared.counters.expired_rows.fetch_add(rows, Ordering::Relaxed);
+    let rows: u64 = parts.iter().map(|part| part.footer.rows).sum();
+    let counter = match reason {
+        Reason::Time => &shared.counters.expired_rows,
+        Reason::Size => &shared.counters.evicted_rows,
+    };
+    counter.fetch_add(rows, Ordering::Relaxed);
+    info!(
+        ?reason,
+        rows,
+        parts = parts.len(),
+        bytes = parts.iter().map(|part| part.file_bytes()).sum::<u64>(),
+        first_day = parts.first().map(|part| part.footer.day.to_string()),
+        last_day = parts.last().map(|part| part.footer.day.to_string()),
+        "parts removed by retention"
+    );
     Ok(())
 }
 

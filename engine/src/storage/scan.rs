@@ -8,6 +8,7 @@
 //! A piece is opened when the scan reaches it, so that a scan that stops early opens little, and dropped when it is
 //! behind.
 
+mod count;
 mod run;
 
 use std::sync::Arc;
@@ -185,6 +186,7 @@ impl ScanUnit {
             window: Vec::new(),
             span: (0, 0..0),
             scratch: Vec::new(),
+            left_out: LeftOut::default(),
         })
     }
 }
@@ -208,6 +210,16 @@ pub struct Scan {
     span: (usize, std::ops::Range<usize>),
     /// Rows of each open run, on their way into a chunk.
     scratch: Vec<Rows>,
+    left_out: LeftOut,
+}
+
+/// Rows that a scan has met and not handed out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Equal to an earlier one.
+    pub duplicates: u64,
+    /// Deleted on request.
+    pub deleted: u64,
 }
 
 impl Scan {
@@ -226,9 +238,15 @@ impl Scan {
         while rows.is_empty() && matches!(result, Ok(true)) {
             result = self.next_stored(Wanted::ALL, &mut stored);
             deletions.copy_rest(&stored, wanted.lines, wanted.metadata, rows);
+            self.left_out.deleted += (stored.len() - rows.len()) as u64;
         }
         self.deletions = Some(deletions);
         result
+    }
+
+    /// What was not handed out so far.
+    pub fn left_out(&self) -> LeftOut {
+        self.left_out
     }
 
     /// The next chunk, with what is deleted.
@@ -351,6 +369,7 @@ impl Scan {
             start = end;
         }
         if !duplicates.is_empty() {
+            self.left_out.duplicates += duplicates.len() as u64;
             let mut duplicates = duplicates.into_iter().peekable();
             self.window.retain(|pick| duplicates.next_if_eq(pick).is_none());
         }

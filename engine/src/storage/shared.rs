@@ -68,8 +68,14 @@ pub struct Counters {
     pub failures: AtomicU64,
     /// Rows in blocks that could not be read any more.
     pub lost_rows: AtomicU64,
-    /// Rows dropped by retention.
+    /// Rows dropped by retention by time.
     pub expired_rows: AtomicU64,
+    /// Rows dropped because there was no room.
+    pub evicted_rows: AtomicU64,
+    /// Rows dropped because a delete request says so.
+    pub deleted_rows: AtomicU64,
+    /// Rows dropped because an equal one is stored.
+    pub duplicate_rows: AtomicU64,
 }
 
 /// See the module.
@@ -110,6 +116,8 @@ pub struct Shared {
     pub merge_wanted: Mutex<bool>,
     /// With `merge_wanted`.
     pub merge_wake: Condvar,
+    /// What is kept has changed: retention does not wait for its next turn.
+    pub retention_wanted: AtomicBool,
     /// Background work should end where it can.
     pub is_closing: AtomicBool,
     /// Held as long as the directory is in use.
@@ -167,6 +175,12 @@ impl Shared {
     pub fn want_merge(&self) {
         *self.merge_wanted.lock() = true;
         self.merge_wake.notify_all();
+    }
+
+    /// Wakes the merge thread, to apply retention and delete requests before anything else.
+    pub fn want_retention(&self) {
+        self.retention_wanted.store(true, Ordering::Relaxed);
+        self.want_merge();
     }
 
     /// Background work should end.

@@ -14,6 +14,7 @@ use tracing::{error, info};
 
 use super::append::Writer;
 use super::clock::{Clock, SystemClock};
+use super::codec::Level;
 use super::deletes::{DeleteRequest, Deletes, Deletion, apply_deletes};
 use super::disk::{Disk, RealDisk};
 use super::error::{Error, Result};
@@ -88,8 +89,14 @@ pub struct StoreStats {
     pub failures: u64,
     /// Rows lost in damaged blocks.
     pub lost_rows: u64,
-    /// Rows removed by retention.
+    /// Rows removed by retention by time.
     pub expired_rows: u64,
+    /// Rows removed because there was no room.
+    pub evicted_rows: u64,
+    /// Rows removed because a delete request says so.
+    pub deleted_rows: u64,
+    /// Rows removed because an equal one is stored.
+    pub duplicate_rows: u64,
 }
 
 /// Why a delete request was not taken.
@@ -178,6 +185,7 @@ impl Store {
             counters: Default::default(),
             merge_wanted: Mutex::new(true),
             merge_wake: Condvar::new(),
+            retention_wanted: true.into(),
             is_closing: false.into(),
             _lock: lock,
         });
@@ -244,7 +252,7 @@ impl Store {
     /// Sets what is kept. Queries honour it from the next snapshot on; files follow in the background.
     pub fn set_retention(&self, retention: Retention) {
         self.shared.retention.store(Arc::new(retention));
-        self.shared.want_merge();
+        self.shared.want_retention();
     }
 
     /// Deletes what `query` returns, a selector with or without a pipeline, in `range`. The entries are hidden from the
@@ -271,6 +279,7 @@ impl Store {
         };
         let deletion = Deletion::compile(request.clone()).map_err(DeleteError::Query)?;
         self.shared.deletes.add(deletion)?;
+        self.shared.want_retention();
         Ok(request)
     }
 
@@ -322,6 +331,9 @@ impl Store {
             failures: counters.failures.load(Ordering::Relaxed),
             lost_rows: counters.lost_rows.load(Ordering::Relaxed),
             expired_rows: counters.expired_rows.load(Ordering::Relaxed),
+            evicted_rows: counters.evicted_rows.load(Ordering::Relaxed),
+            deleted_rows: counters.deleted_rows.load(Ordering::Relaxed),
+            duplicate_rows: counters.duplicate_rows.load(Ordering::Relaxed),
         }
     }
 
@@ -408,7 +420,9 @@ fn replay_log(shared: &Shared) -> Result<(replay::Replayed, u64)> {
             next.memtables.push(fresh.clone());
             next
         });
-        let sealed = Sealed { memtable: memtable.replace(fresh), generation: generation.get(), wal_first: number + 1 };
+        let (memtable, generation_now) = (memtable.replace(fresh), generation.get());
+        let (wal_first, level) = (number + 1, Level::Quick);
+        let sealed = Sealed { memtable, generation: generation_now, wal_first, level };
         generation.set(sealed.generation + 1);
         flush::flush(shared, &sealed, &mut None)
     };

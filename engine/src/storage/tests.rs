@@ -27,7 +27,8 @@ fn open(disk: &SimulatedDisk) -> Arc<Store> {
 }
 
 fn options() -> StorageOptions {
-    StorageOptions { background_merges: false, ..StorageOptions::default() }
+    // Each flush makes a Quick part, however slow.
+    StorageOptions { background_merges: false, quick_bytes_per_s: 0, ..StorageOptions::default() }
 }
 
 fn open_with(disk: &SimulatedDisk, options: StorageOptions) -> Result<Arc<Store>, Error> {

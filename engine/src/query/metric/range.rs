@@ -191,13 +191,12 @@ impl Plan {
         Ok(Self { pipeline, request, units, windows, by, sampling, kind, is_decided_by_metadata })
     }
 
-    /// The series of all entries of a stream, where its own labels say it.
-    fn is_decided_by_stream(&self, stream: &Labels) -> bool {
-        self.pipeline.is_passthrough()
-            && match &self.by {
-                SeriesBy::Only(names) => names.iter().all(|name| stream.get(name).is_some()),
-                SeriesBy::Without(_) => false,
-            }
+    /// All entries of a unit are of one series: what tells series apart is in the labels of the stream, or nowhere.
+    fn is_decided_by_stream(&self, planned: &PlannedUnit) -> Result<bool, Error> {
+        let SeriesBy::Only(names) = &self.by else { return Ok(false) };
+        let labels = planned.stream.labels();
+        let others: Vec<&str> = names.iter().map(String::as_str).filter(|name| labels.get(name).is_none()).collect();
+        Ok(self.pipeline.is_passthrough() && (others.is_empty() || planned.unit.lacks_metadata(&others)?))
     }
 }
 
@@ -249,7 +248,7 @@ impl Worker {
     }
 
     fn scan(&mut self, plan: &Plan, planned: &PlannedUnit, control: &Control) -> Result<(), Error> {
-        if self.count_unopened(plan, planned) {
+        if self.count_unopened(plan, planned)? {
             return Ok(());
         }
         let mut scan = planned.open(&plan.pipeline, &plan.request, Direction::Forward)?;
@@ -284,26 +283,26 @@ impl Worker {
     }
 
     /// Counts a unit by its metadata, if that is exact.
-    fn count_unopened(&mut self, plan: &Plan, planned: &PlannedUnit) -> bool {
-        if plan.sampling == Sampling::Unwrapped
-            || !plan.request.filters.is_empty()
-            || !plan.is_decided_by_stream(planned.stream.labels())
-        {
-            return false;
+    fn count_unopened(&mut self, plan: &Plan, planned: &PlannedUnit) -> Result<bool, Error> {
+        if plan.sampling == Sampling::Unwrapped || plan.kind != Kind::Sum || !plan.request.filters.is_empty() {
+            return Ok(false);
         }
-        let Some(pane) = plan.windows.covering_pane(&planned.unit.time) else { return false };
-        let Some(counts) = planned.unit.counts(plan.request.range) else { return false };
+        let Some(pane) = plan.windows.covering_pane(&planned.unit.time) else { return Ok(false) };
+        if !plan.is_decided_by_stream(planned)? {
+            return Ok(false);
+        }
+        let Some(counts) = planned.unit.count(&plan.request)? else { return Ok(false) };
         let value = match plan.sampling {
             Sampling::LineBytes => counts.line_bytes,
             _ => counts.rows,
         };
         if counts.rows > 0 {
             let entry = Entry { timestamp_ns: planned.unit.time.first_ns, line: b"", metadata: &[] };
-            let Some(output) = plan.pipeline.run(&planned.stream, &entry, &mut self.scratch) else { return false };
+            let Some(output) = plan.pipeline.run(&planned.stream, &entry, &mut self.scratch) else { return Ok(false) };
             let series = self.table.series(&output, &plan.by);
             self.table.add(series, pane, planned.unit.time.first_ns, value as f64);
         }
-        true
+        Ok(true)
     }
 
     /// Rows of one pane, whose fate their metadata set decides.

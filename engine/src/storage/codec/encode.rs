@@ -10,25 +10,17 @@ use super::{metadata, plain, timestamps};
 use crate::model::Rows;
 
 /// How much work goes into a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Lines as they are, zstd-1: for rows that a background task encodes again within minutes.
+    /// Lines as they are: for rows that a background task encodes again within minutes.
     Quick,
-    /// Templates and typed columns, zstd-3; blocks of about 4 MiB of lines.
+    /// Templates and typed columns.
     Fresh,
-    /// The same with zstd-9 and pco, for parts that stay; blocks of about 16 MiB.
+    /// The same with larger blocks and stronger compression, for parts that stay.
     Settled,
 }
 
 impl Level {
-    fn zstd(self) -> i32 {
-        match self {
-            Self::Quick => 1,
-            Self::Fresh => 3,
-            Self::Settled => 9,
-        }
-    }
-
     fn pco(self) -> usize {
         match self {
             Self::Quick => 4,
@@ -57,11 +49,14 @@ pub struct BlockEncoder {
 }
 
 impl BlockEncoder {
-    /// An encoder with empty buffers.
-    pub fn new(level: Level) -> Self {
+    /// An encoder with empty buffers, that compresses with zstd level `zstd`.
+    ///
+    /// # Panics
+    /// When zstd has no such level.
+    pub fn new(level: Level, zstd: i32) -> Self {
         Self {
             level,
-            writer: SectionWriter::new(level.zstd()),
+            writer: SectionWriter::new(zstd),
             lines: LinesEncoder::default(),
             filter: FilterBuilder::default(),
             raw: Vec::new(),

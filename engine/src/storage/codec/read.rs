@@ -165,6 +165,13 @@ impl<B: Block> BlockReader<B> {
         Ok(())
     }
 
+    /// True when some row's metadata has one of these names.
+    pub fn has_metadata(&mut self, names: &[&str]) -> Result<bool> {
+        let Some(section) = self.block.meta().sections(SectionKind::MetadataSets).next() else { return Ok(false) };
+        let sets = metadata::decode_sets(&read_section(self.block.source(), section)?)?;
+        Ok(sets.iter().any(|set| set.iter().any(|(name, _)| names.contains(&name.as_ref()))))
+    }
+
     /// Replaces `out` by the lengths of the lines of `rows`, in order, without rendering them.
     pub fn line_lengths(&mut self, rows: &RowSet, out: &mut Vec<u32>) -> Result<()> {
         out.clear();

@@ -196,6 +196,14 @@ pub(crate) fn read_section(source: &dyn BlockSource, section: &Section) -> Resul
     Ok(raw)
 }
 
+/// Reads a section only to see whether it matches its record.
+///
+/// # Errors
+/// When it does not, or cannot be read.
+pub fn check_section(source: &dyn BlockSource, section: &Section) -> Result<()> {
+    read_section(source, section).map(drop)
+}
+
 /// Packs sections behind one another.
 pub(crate) struct SectionWriter {
     zstd: zstd::bulk::Compressor<'static>,

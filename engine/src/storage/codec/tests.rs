@@ -27,7 +27,7 @@ fn rows_of(parts: &[(i64, Vec<u8>, u8)]) -> Rows {
 fn check_round_trip(rows: &Rows, level: Level) {
     let mut dict = TemplateDict::new();
     let mut block = vec![0xAA; 3];
-    let encoded = BlockEncoder::new(level).encode(rows, &mut dict, &mut block).unwrap();
+    let encoded = BlockEncoder::new(level, 3).encode(rows, &mut dict, &mut block).unwrap();
     let mut record = Vec::new();
     encoded.meta.write(&mut record);
     dict.write(&mut record);
@@ -175,7 +175,7 @@ fn check_search(rows: &Rows, filters: &[LineFilter]) {
     for level in [Level::Quick, Level::Fresh] {
         let mut dict = TemplateDict::new();
         let mut block = Vec::new();
-        let encoded = BlockEncoder::new(level).encode(rows, &mut dict, &mut block).unwrap();
+        let encoded = BlockEncoder::new(level, 3).encode(rows, &mut dict, &mut block).unwrap();
         let (mut header, mut matrix) = (Vec::new(), Vec::new());
         let mut builder = FilterIndexBuilder::default();
         builder.push(encoded.filter);
@@ -218,7 +218,7 @@ fn several_blocks_share_a_part() {
     for level in [Level::Quick, Level::Fresh, Level::Quick, Level::Settled, Level::Fresh] {
         let rows = rows_of(&[(1, Vec::new(), 0)]);
         let mut block = Vec::new();
-        let done = BlockEncoder::new(level).encode(&rows, &mut dict, &mut block).unwrap();
+        let done = BlockEncoder::new(level, 3).encode(&rows, &mut dict, &mut block).unwrap();
         done.meta.write(&mut metas);
         filters.push(done.filter);
         encoded.push(done.meta);

@@ -11,10 +11,12 @@
 //! order of time and overlap in no more than a timestamp. Rows are unique within a part. Reading the end of the file
 //! gives everything else, so an object store serves a part as well as a disk.
 
+mod check;
 mod format;
 mod reader;
 mod writer;
 
+pub use check::Depth;
 pub use format::{Footer, PartId, level_id, level_of};
 pub use reader::{BlockInfo, Caches, Part, PartBlock, PartDetail, PartStream, PartTenant};
 pub use writer::{NewPart, PartWriter, Written};

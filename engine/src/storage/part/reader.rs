@@ -193,7 +193,12 @@ impl Part {
         Ok(detail)
     }
 
-    fn read_detail(&self) -> Result<PartDetail> {
+    /// The bytes.
+    pub(super) fn file(&self) -> &dyn ReadFile {
+        &*self.file
+    }
+
+    pub(super) fn read_detail(&self) -> Result<PartDetail> {
         let frames = &self.footer.frames;
         let metas_bytes = frames.metas.read(&*self.file, &self.path)?;
         let mut rest = &metas_bytes[..];

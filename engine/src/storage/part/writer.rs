@@ -11,20 +11,11 @@ use crate::storage::codec::{
 };
 use crate::storage::disk::{Disk, WriteFile};
 use crate::storage::error::{Error, Result};
+use crate::storage::options::BlockOptions;
 use crate::storage::wire::{put_varint, put_zigzag};
 
 /// Bytes that are collected before they are written.
 const WRITE_BYTES: usize = 1 << 20;
-
-/// Bytes of lines at which a block is closed. What is rewritten soon gets small blocks, what stays gets large ones:
-/// measured on lines of a Synapse deployment 17.5:1 at 4 MiB, 20.7:1 at 16 MiB.
-fn block_line_bytes(level: Level) -> usize {
-    match level {
-        Level::Quick => 1 << 20,
-        Level::Fresh => 4 << 20,
-        Level::Settled => 16 << 20,
-    }
-}
 
 /// A part that is complete and durable.
 #[derive(Debug, Clone)]
@@ -52,6 +43,8 @@ pub struct NewPart {
     pub generations: (u64, u64),
     /// Now.
     pub created_ns: i64,
+    /// How to cut and compress them.
+    pub blocks: BlockOptions,
 }
 
 /// See the module. Dropped before [`PartWriter::finish`], it leaves a temporary file that the next start removes.
@@ -93,7 +86,7 @@ impl<'a> PartWriter<'a> {
             tmp,
             path,
             new,
-            encoder: BlockEncoder::new(new.level),
+            encoder: BlockEncoder::new(new.level, new.blocks.zstd(new.level)),
             dict: TemplateDict::new(),
             filters: FilterIndexBuilder::default(),
             out: MAGIC_START.to_vec(),
@@ -140,9 +133,9 @@ impl<'a> PartWriter<'a> {
     /// at two blocks for one timestamp.
     fn make_room(&mut self, timestamp: i64, line_bytes: usize) -> Result<()> {
         let Some(&last) = self.rows.timestamps.last() else { return Ok(()) };
-        let target = block_line_bytes(self.new.level);
+        let target = self.new.blocks.line_bytes(self.new.level);
         let (rows, bytes) = (self.rows.len(), self.rows.bytes.len() + line_bytes);
-        let is_large = rows >= BLOCK_ROWS_MAX / 4 * 3 || bytes > target;
+        let is_large = rows >= self.new.blocks.rows || bytes > target;
         let must_close = rows >= BLOCK_ROWS_MAX || bytes > BLOCK_LINE_BYTES_MAX.min(target * 2);
         if must_close || (is_large && timestamp != last) { self.end_block() } else { Ok(()) }
     }
