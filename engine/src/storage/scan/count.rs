@@ -7,7 +7,8 @@ use crate::storage::snapshot::ScanRequest;
 
 impl ScanUnit {
     /// As [`Self::counts`], and also where blocks overlap: then only rows at times that blocks share are looked at, for
-    /// there may be equal ones. `None` where reading all rows is the better way. Blocking.
+    /// there may be equal ones. `None` where reading all rows is the better way. Bytes are exact if the request needs
+    /// lines. Blocking.
     ///
     /// # Errors
     /// When a block cannot be read.
