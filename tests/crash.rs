@@ -1,8 +1,9 @@
 //! The promise of the engine: an acknowledged entry survives `kill -9` at any instant, and is there once.
 //!
-//! The real process is killed at random moments while several clients push, and while it flushes, merges and drops what
-//! has expired; each time it is started again on the same folder. In the end every acknowledged line must be found
-//! exactly once, but none that has expired, and nothing that was never sent; and every checksum must hold.
+//! The real process is killed at random moments while several clients push and delete, and while it flushes, merges and
+//! drops what has expired or is deleted; each time it is started again on the same folder. In the end every acknowledged
+//! line must be found exactly once, but none that has expired or whose deletion was acknowledged, and nothing that was
+//! never sent; and every checksum must hold.
 //!
 //! ```text
 //! cargo test --test crash                                   200 kills
@@ -24,6 +25,8 @@ auth_enabled: false
 compactor:
   retention_enabled: true
   compaction_interval: 100ms
+  delete_request_store: filesystem
+  delete_request_cancel_period: 0s
 limits_config:
   retention_period: 24h
   reject_old_samples: false
@@ -53,6 +56,8 @@ struct Ledger {
     acknowledged: HashSet<String>,
     /// Lines of pushes without an answer: they may be there or not.
     in_doubt: HashSet<String>,
+    /// Lines whose deletion was answered 204.
+    deleted: HashSet<String>,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -78,8 +83,10 @@ async fn acknowledged_lines_survive_kill_9_exactly_once() {
                 tokio::spawn(push_until_refused(engine.url().to_owned(), idx, ledger.clone(), next_line.clone()))
             })
             .collect();
+        let deleter = tokio::spawn(delete_once(engine.url().to_owned(), ledger.clone(), next_line.clone()));
         tokio::time::sleep(LIFE_MAX.mul_f64(random.share())).await;
         engine.kill();
+        deleter.await.expect("the deleter ends when the engine is gone");
         for pusher in pushers {
             pusher.await.expect("a pusher ends when the engine is gone");
         }
@@ -90,7 +97,10 @@ async fn acknowledged_lines_survive_kill_9_exactly_once() {
     check_files(&data);
     let ledger = ledger.lock();
     eprintln!("{} acknowledged, {} in doubt, {} found", ledger.acknowledged.len(), ledger.in_doubt.len(), found.len());
+    eprintln!("{} deleted", ledger.deleted.len());
     assert!(!ledger.acknowledged.is_empty(), "nothing was acknowledged: the test proves nothing");
+    let back: Vec<_> = found.keys().filter(|line| ledger.deleted.contains(*line)).take(10).collect();
+    assert!(back.is_empty(), "deleted lines are back, such as {back:?}");
     let lost: Vec<_> = ledger.acknowledged.iter().filter(|line| !found.contains_key(*line)).take(10).collect();
     assert!(lost.is_empty(), "acknowledged lines are lost, such as {lost:?}");
     let twice: Vec<_> = found.iter().filter(|(_, count)| **count > 1).take(10).collect();
@@ -154,6 +164,36 @@ async fn push_until_refused(url: String, pusher: usize, ledger: Arc<Mutex<Ledger
                 return;
             }
         }
+    }
+}
+
+/// Pushes some lines and deletes them again, if the engine lives long enough.
+async fn delete_once(url: String, ledger: Arc<Mutex<Ledger>>, next_line: Arc<AtomicU64>) {
+    let client = common::client();
+    let number = next_line.fetch_add(1, Ordering::Relaxed);
+    let lines: Vec<String> = (0..LINES_A_PUSH).map(|line| format!("doomed {number}: {line}")).collect();
+    // Requests have whole seconds, none of them in the future.
+    let then_ns = now_ns() - 5_000_000_000;
+    let values: Vec<_> = lines.iter().map(|line| serde_json::json!([then_ns.to_string(), line])).collect();
+    let stream = serde_json::json!({"app": "crash", "kind": "doomed"});
+    let body = serde_json::json!({"streams": [{"stream": stream, "values": values}]}).to_string();
+    ledger.lock().in_doubt.extend(lines.iter().cloned());
+    let request = client.post(format!("{url}/loki/api/v1/push")).header("Content-Type", "application/json").body(body);
+    if !request.send().await.is_ok_and(|response| response.status() == 204) {
+        return;
+    }
+    let params = [
+        ("query", format!("{{app=\"crash\", kind=\"doomed\"}} |= \"doomed {number}:\"")),
+        ("start", (then_ns / 1_000_000_000 - 60).to_string()),
+        ("end", (then_ns / 1_000_000_000 + 2).to_string()),
+    ];
+    let request = client.post(format!("{url}/loki/api/v1/delete")).query(&params);
+    match request.send().await {
+        Ok(response) if response.status() == 204 => ledger.lock().deleted.extend(lines),
+        Ok(response) => {
+            panic!("delete answered {}: {}", response.status(), response.text().await.unwrap_or_default())
+        }
+        Err(_) => {}
     }
 }
 

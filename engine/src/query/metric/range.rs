@@ -196,7 +196,11 @@ impl Plan {
         let SeriesBy::Only(names) = &self.by else { return Ok(false) };
         let labels = planned.stream.labels();
         let others: Vec<&str> = names.iter().map(String::as_str).filter(|name| labels.get(name).is_none()).collect();
-        Ok(self.pipeline.is_passthrough() && (others.is_empty() || planned.unit.lacks_metadata(&others)?))
+        // Metadata with the name of a label of the stream is called otherwise.
+        let is_renamed = others.iter().any(|name| name.ends_with("_extracted"));
+        Ok(self.pipeline.is_passthrough()
+            && !is_renamed
+            && (others.is_empty() || planned.unit.lacks_metadata(&others)?))
     }
 }
 
