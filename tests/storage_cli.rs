@@ -90,7 +90,9 @@ fn flip(path: &Path, offset: u64) {
 async fn push(client: &reqwest::Client, url: &str, app: &str) {
     let now_ns = i64::try_from(jiff::Timestamp::now().as_nanosecond()).expect("before the year 2262");
     let values: Vec<_> = (0..LINES)
-        .map(|n| serde_json::json!([(now_ns - n as i64 * 1000).to_string(), format!("GET /{n} of {app} took {}ms", n * 7)]))
+        .map(|n| {
+            serde_json::json!([(now_ns - n as i64 * 1000).to_string(), format!("GET /{n} of {app} took {}ms", n * 7)])
+        })
         .collect();
     let body = serde_json::json!({"streams": [{"stream": {"app": app}, "values": values}]}).to_string();
     let request = client.post(format!("{url}/loki/api/v1/push")).header("Content-Type", "application/json").body(body);

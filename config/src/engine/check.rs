@@ -96,7 +96,8 @@ impl EngineConfig {
             report.error("logstack.storage.block_rows", format!("{} is more than 131072", storage.block_rows));
         }
         if storage.merge.concurrency > 1 {
-            let text = format!("{} merges at once are not possible (hint: 1, or 0 for none)", storage.merge.concurrency);
+            let text =
+                format!("{} merges at once are not possible (hint: 1, or 0 for none)", storage.merge.concurrency);
             report.error("logstack.storage.merge.concurrency", text);
         }
         if storage.merge.min_parts < 2 {

@@ -271,8 +271,9 @@ mod tests {
             StorageOptions { background_merges: false, quick_bytes_per_s: 0, merge, ..StorageOptions::default() };
         let store = Store::open_in(environment, dir(), options).unwrap();
         let (api, web) = (stream(r#"app="api""#), stream(r#"app="web""#));
-        let lines: Vec<(i64, String)> =
-            (0..40).map(|n| (n, format!("GET /sync/{n} by 7d1f3b52-4c1e-4f0e-9a55-0c2f5f6f1a{n:02x} in {n}ms"))).collect();
+        let lines: Vec<(i64, String)> = (0..40)
+            .map(|n| (n, format!("GET /sync/{n} by 7d1f3b52-4c1e-4f0e-9a55-0c2f5f6f1a{n:02x} in {n}ms")))
+            .collect();
         let rows: Vec<(i64, &str)> = lines.iter().map(|(ns, line)| (*ns, line.as_str())).collect();
         for (idx, stream) in [&api, &web, &api].into_iter().enumerate() {
             futures::executor::block_on(store.append(batch(stream, &rows[idx * 10..]))).unwrap();

@@ -31,7 +31,8 @@ impl ScanUnit {
             return Ok(None);
         }
         for range in shared {
-            let request = ScanRequest { range, need_lines: request.need_lines, need_metadata: false, ..Default::default() };
+            let request =
+                ScanRequest { range, need_lines: request.need_lines, need_metadata: false, ..Default::default() };
             let unique = self.sum(&request)?;
             for piece in self.pieces.iter().filter(|piece| piece.time().overlaps(&range)) {
                 let own = Self::whole(&self.stream, vec![piece.clone()]).sum(&request)?;
