@@ -304,6 +304,26 @@ fn parsed_labels(pipeline: &str, wanted: &Wanted, line: &[u8]) -> Vec<(String, S
     parsed.map(|(name, value, _)| (name.to_owned(), value.to_owned())).collect()
 }
 
+#[test]
+fn bad_escapes_count_where_nobody_wants_the_value() {
+    #[track_caller]
+    fn check(stage: &str, want: &[(&str, &str)]) {
+        // The value of `e` is no text, so the walk goes on behind the next blank, not inside of `x="y`.
+        let line = br#"e="\q"x="y a=A"#;
+        for wanted in [Wanted::All, Wanted::Only(want.iter().map(|(name, _)| (*name).to_owned()).collect())] {
+            let want: Vec<_> = want.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            assert_eq!(parsed_labels(stage, &wanted, line), want, "{stage} {wanted:?}");
+        }
+    }
+    check("| logfmt", &[("a", "A")]);
+    check("| logfmt a", &[("a", "A")]);
+    check("| logfmt a, b=\"e\"", &[("a", "A")]);
+    let details = "logfmt syntax error at pos 7 : invalid quoted value";
+    let errors = [("__error__", "LogfmtParserErr"), ("__error_details__", details)];
+    check("| logfmt --strict", &errors);
+    check("| logfmt --strict a", &[errors[0], errors[1], ("a", "")]);
+}
+
 proptest! {
     #[test]
     fn json_reads_what_serde_json_writes(object in json_object(), is_pretty: bool) {

@@ -234,8 +234,8 @@ impl Logfmt {
             let name = key.and_then(|key| labels.key(key).label).and_then(|name| labels.claim(name));
             let Some(name) = name else {
                 // A bad escape is a fault also where nobody wants the value.
-                if pair.is_escaped && self.is_strict {
-                    self.value(source, pair, pairs.at, labels, env)?;
+                if pair.is_escaped && self.value(source, pair, pairs.at, labels, env)?.is_none() {
+                    pairs.skip_malformed();
                 }
                 continue;
             };
@@ -271,6 +271,10 @@ impl Logfmt {
                     continue;
                 }
             };
+            if pair.is_escaped && self.value(source, pair, pairs.at, labels, env)?.is_none() {
+                pairs.skip_malformed();
+                continue;
+            }
             let raw = &source.bytes[pair.key.0..pair.key.1];
             for (idx, named) in self.named.iter().enumerate() {
                 if !is_named(raw, &named.key, &mut name) {
@@ -280,9 +284,8 @@ impl Logfmt {
                 if label != named.label && std::mem::replace(&mut extracted[idx], true) {
                     continue;
                 }
-                match self.value(source, pair, pairs.at, labels, env)? {
-                    Some(value) => labels.set(label, value),
-                    None => pairs.skip_malformed(),
+                if let Some(value) = self.value(source, pair, pairs.at, labels, env)? {
+                    labels.set(label, value);
                 }
             }
         }
