@@ -238,6 +238,48 @@ mod tests {
         check(hash, &labels, Some(&[("a", "foo"), ("b", "bar"), ("c", "baz"), ("d", "976")]));
     }
 
+    /// Go's dialect, where Rust's own would differ or refuse.
+    #[test]
+    fn patterns_and_references_are_gos() {
+        let matches = |pattern: &str, text: &str| {
+            let rule = rule(&["a"], pattern, "", "$1", Action::Keep);
+            let mut labels = [("a".to_owned(), text.to_owned())].into();
+            relabel(&[rule], &mut labels)
+        };
+        for (pattern, text, want) in [
+            ("[^[]+", "ab", true),
+            ("[^[]+", "a[b", false),
+            ("[[]", "[", true),
+            ("[a&&b]", "&", true),
+            ("[a&&b]", "c", false),
+            (r"\Qa.b\E", "a.b", true),
+            (r"\Qa.b\E", "axb", false),
+            ("{x", "{x", true),
+            ("a{,3}", "a{,3}", true),
+            ("a{2", "a{2", true),
+            (r"\d", "٣", false),
+            (r"\d", "3", true),
+            (r"\w", "é", false),
+            ("a.b", "a\nb", true),
+        ] {
+            assert_eq!(matches(pattern, text), want, "{pattern} {text:?}");
+        }
+        // `\\<` is the character, not the start of a word.
+        assert_eq!(compile_regex(r"\<b>").map(|regex| regex.regex.is_match(b"<b>")).ok(), Some(true));
+        assert!(compile_regex("x**").is_err() && compile_regex("a{1001}").is_err());
+        let replaced = |replacement: &str| {
+            let rule = rule(&["a"], "(.*)", "b", replacement, Action::Replace);
+            let mut labels: LabelMap = [("a".to_owned(), "v".to_owned())].into();
+            relabel(&[rule], &mut labels);
+            labels.remove("b").unwrap_or_default()
+        };
+        for (replacement, want) in
+            [("$1", "v"), ("$01", ""), ("${1}x", "vx"), ("$1x", ""), ("$$1", "$1"), ("${1", "${1"), ("$9", "")]
+        {
+            assert_eq!(replaced(replacement), want, "{replacement}");
+        }
+    }
+
     #[test]
     fn leaves_what_a_server_accepts() {
         let labels: LabelMap = [("__path__", "p"), ("a-b", "1"), ("0x", "2"), ("ok", "3")]

@@ -37,6 +37,8 @@ const SCAN_PAUSE: Duration = Duration::from_millis(100);
 const FLUSH_PERIOD: Duration = Duration::from_millis(250);
 /// A log whose tenant has no room is looked at again after this.
 const BLOCKED_PAUSE: Duration = Duration::from_millis(20);
+/// … and after twice as long each time, up to this.
+const BLOCKED_PAUSE_MAX: Duration = Duration::from_millis(250);
 /// A log that nothing happens to.
 const PARKED_PAUSE: Duration = Duration::from_secs(5);
 /// How often a second collector asks whether the first one has gone.
@@ -143,9 +145,19 @@ struct Tailed {
     pause: Duration,
     /// Its entries go to this tenant, which had no room.
     blocked: Option<Option<Box<str>>>,
+    blocked_pause: Duration,
     /// `per_container_rate`
     rate: Option<ContainerRate>,
     lines: u64,
+}
+
+impl Tailed {
+    /// A server that is away for hours is not asked for room by a thousand logs fifty times a second.
+    fn wait_longer(&mut self) -> Duration {
+        let pause = self.blocked_pause;
+        self.blocked_pause = (pause * 2).min(BLOCKED_PAUSE_MAX);
+        pause
+    }
 }
 
 impl Reader {
@@ -401,6 +413,7 @@ impl Reader {
                     source: SourceLabels { labels, id },
                     pause: self.settings.poll_min,
                     blocked: None,
+                    blocked_pause: BLOCKED_PAUSE,
                     rate: self.settings.container_rate.clone(),
                     lines: 0,
                 };
@@ -473,13 +486,14 @@ impl Reader {
         let now = Instant::now();
         if let Some(tenant) = &tailed.blocked {
             if !self.shipper.has_room(tenant.as_deref()) {
-                return Some(now + BLOCKED_PAUSE);
+                return Some(now + tailed.wait_longer());
             }
             tailed.blocked = None;
         }
         if !self.shipper.has_room(None) && self.shipper.is_over_budget() {
-            return Some(now + BLOCKED_PAUSE);
+            return Some(now + tailed.wait_longer());
         }
+        tailed.blocked_pause = BLOCKED_PAUSE;
         let Some(job) = self.jobs.get_mut(tailed.job_idx) else { return Some(now + PARKED_PAUSE) };
         let (shipper, metrics, counters) = (&mut self.shipper, &self.metrics, &self.counters);
         let rate = &mut self.settings.rate;

@@ -242,6 +242,69 @@ mod tests {
         assert_eq!(line(&Entry::default(), false), None);
     }
 
+    /// A program in the place of journalctl: prints entries and ends, and says how it was called.
+    fn program(folder: &std::path::Path) -> String {
+        use std::os::unix::fs::PermissionsExt;
+        let path = folder.join("journalctl");
+        let script = format!(
+            "#!/bin/sh\necho \"$*\" >> {}/calls\nprintf '__CURSOR=c1\\n__REALTIME_TIMESTAMP=1500000\\nMESSAGE=one\\nPRIORITY=6\\n\\n__CURSOR=c2\\n_HOSTNAME=h\\n\\n__CURSOR=c3\\n__REALTIME_TIMESTAMP=1600000\\nMESSAGE=two\\nPRIORITY=3\\n\\n'\n",
+            folder.display()
+        );
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path.display().to_string()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn reads_on_behind_the_last_entry() {
+        use crate::discovery::relabel::{Action, Rule, compile_regex};
+        use crate::pipeline::{Counters, Pipeline};
+        use crate::ship::{Budget, Clients, Limits};
+        let folder = tempfile::tempdir().unwrap();
+        let rule = Rule {
+            source_labels: vec!["__journal_priority_keyword".to_owned()],
+            separator: ";".to_owned(),
+            regex: compile_regex("(.*)").unwrap(),
+            target_label: "level".to_owned(),
+            replacement: "$1".to_owned(),
+            action: Action::Replace,
+        };
+        let (runtime, stop) = (tokio::runtime::Handle::current(), CancellationToken::new());
+        let clients = Clients::new(Vec::new(), Limits::default(), Budget::new(1 << 20), runtime, stop.clone());
+        let (printer, mut printed) = tokio::sync::mpsc::channel(100);
+        let worker = super::super::intake::Worker {
+            pipeline: Pipeline::compile(&[], &Counters::default()).unwrap(),
+            rules: Arc::new(vec![rule]),
+            shipper: clients.printer(printer),
+            counters: Counters::default(),
+        };
+        let (intake, _thread) = worker.start("test").unwrap();
+        let (cursors, metrics) = (Arc::new(Cursors::default()), Arc::new(ReceiveMetrics::default()));
+        cursors.load([("cursor-test".to_owned(), "c0".to_owned())]);
+        let journal = Journal {
+            config: JournalConfig { matches: "_TRANSPORT=kernel".to_owned(), ..JournalConfig::default() },
+            program: program(folder.path()),
+            job: "test".to_owned(),
+            intake,
+            cursors: cursors.clone(),
+            metrics: metrics.clone(),
+        };
+        let running = tokio::spawn(journal.run(stop.clone()));
+        let one = printed.recv().await.unwrap();
+        assert_eq!(one, "1970-01-01T00:00:01.5Z\t{level=\"info\"}\tone\n");
+        assert_eq!(printed.recv().await.unwrap(), "1970-01-01T00:00:01.6Z\t{level=\"error\"}\ttwo\n");
+        // It ended, and is started again.
+        assert_eq!(printed.recv().await.unwrap(), one);
+        stop.cancel();
+        running.await.unwrap();
+        let calls = std::fs::read_to_string(folder.path().join("calls")).unwrap();
+        let calls: Vec<&str> = calls.lines().collect();
+        assert!(calls[0].ends_with("--after-cursor=c0 _TRANSPORT=kernel"), "{calls:?}");
+        assert!(calls[1].ends_with("--after-cursor=c3 _TRANSPORT=kernel"), "{calls:?}");
+        assert_ne!(cursors.acknowledged()["cursor-test"], "c0", "what was printed need not be read again");
+        assert!(metrics.journal_errors.load(Ordering::Relaxed) >= 1, "an entry without a message is counted");
+    }
+
     #[test]
     fn begins_behind_a_young_cursor() {
         #[track_caller]
