@@ -20,8 +20,8 @@ use crate::model::{Batch, Stream, StreamId, TenantId};
 
 /// Days that lines are counted in at once: today, yesterday around midnight, and what is sent late.
 const DAYS_OPEN_MAX: usize = 3;
-/// Templates of all streams; a template is some hundred bytes.
-const TEMPLATES_MAX: isize = 20_000;
+/// Memory of the templates of all streams. One has one to four kilobytes.
+const TEMPLATE_BYTES_MAX: isize = 24 << 20;
 /// Slots of all templates, 8 bytes each.
 const SLOTS_MAX: isize = 2_000_000;
 /// How far slots are joined when there are too many: to a minute, then to ten.
@@ -37,8 +37,7 @@ pub struct Miner {
     folder: DayFolder,
     streams: HashMap<StreamId, StreamPatterns>,
     days: BTreeMap<i32, OpenDay>,
-    templates: isize,
-    slots: isize,
+    total: Placed,
     tick: u64,
     words: Words,
     unknown: Arc<str>,
@@ -59,8 +58,7 @@ impl Miner {
             folder,
             streams: HashMap::new(),
             days: BTreeMap::new(),
-            templates: 0,
-            slots: 0,
+            total: Placed::default(),
             tick: 0,
             words: Words::default(),
             unknown: "unknown".into(),
@@ -69,12 +67,12 @@ impl Miner {
 
     /// Templates in memory.
     pub fn templates(&self) -> usize {
-        self.templates.max(0) as usize
+        self.total.templates.max(0) as usize
     }
 
     /// Slots in memory.
     pub fn slots(&self) -> usize {
-        self.slots.max(0) as usize
+        self.total.slots.max(0) as usize
     }
 
     /// Counts every `stride`th of the rows of one stream, each `stride` times.
@@ -91,18 +89,13 @@ impl Miner {
             let level = level.clone();
             let at = place(batch.rows.timestamps[row]);
             self.open(at.0);
-            let may_grow = self.templates < TEMPLATES_MAX;
+            let may_grow = self.total.bytes < TEMPLATE_BYTES_MAX;
             let own = self.streams.entry(stream.id).or_insert_with(|| StreamPatterns::new(stream.clone()));
             let placed = own.add(line, &mut words, &level, at, stride as u32, may_grow);
-            self.note(placed);
+            self.total += placed;
         }
         self.words = words;
         self.shrink();
-    }
-
-    fn note(&mut self, placed: Placed) {
-        self.templates += placed.templates;
-        self.slots += placed.slots;
     }
 
     /// Makes sure that `day` is open and changed.
@@ -127,13 +120,10 @@ impl Miner {
             let id = StreamId::of(&tenant, &labels);
             let own =
                 self.streams.entry(id).or_insert_with(|| StreamPatterns::new(Arc::new(Stream { id, tenant, labels })));
-            let mut total = Placed::default();
             for DayPattern { template, level, counts } in patterns {
                 let Some(counts) = Counts::new(counts) else { continue };
-                let placed = own.restore(template, level, day, counts);
-                total = Placed { slots: total.slots + placed.slots, templates: total.templates + placed.templates };
+                self.total += own.restore(template, level, day, counts);
             }
-            self.note(total);
         }
     }
 
@@ -141,25 +131,22 @@ impl Miner {
         if self.days.remove(&day).is_some_and(|open| open.is_changed) {
             self.folder.write(day, &self.day_file(day));
         }
-        let mut total = Placed::default();
         for stream in self.streams.values_mut() {
-            let placed = stream.close_day(day);
-            total = Placed { slots: total.slots + placed.slots, templates: total.templates + placed.templates };
+            self.total += stream.close_day(day);
         }
-        self.note(total);
         self.streams.retain(|_, stream| !stream.is_empty());
     }
 
     /// Joins slots while there are too many, and in the end gives up the oldest day.
     fn shrink(&mut self) {
         for width in WIDTHS {
-            if self.slots <= SLOTS_MAX {
+            if self.total.slots <= SLOTS_MAX {
                 return;
             }
             let removed: usize = self.streams.values_mut().map(|stream| stream.coarsen(width)).sum();
-            self.slots -= removed as isize;
+            self.total.slots -= removed as isize;
         }
-        if self.slots > SLOTS_MAX
+        if self.total.slots > SLOTS_MAX
             && let Some(&oldest) = self.days.keys().next()
         {
             self.close(oldest);

@@ -14,7 +14,7 @@ use crate::model::Stream;
 pub const TEMPLATES_MAX: usize = 300;
 
 /// Remembered answers, so that a line that looks like an earlier one is placed without a comparison.
-const KNOWN_MAX: usize = 512;
+const KNOWN_MAX: usize = 128;
 
 /// Share of a template's texts that a line must have, in percent, by the number of templates of its shape: a crowd of
 /// look-alikes says that a word varies.
@@ -30,6 +30,8 @@ pub struct Entry {
     /// How many there were, by day.
     pub days: Vec<(i32, Counts)>,
     shape: u64,
+    /// Of the template, when it was new.
+    bytes: usize,
     /// Of the last line.
     tick: u64,
 }
@@ -72,6 +74,16 @@ pub struct Placed {
     pub slots: isize,
     /// Templates that were added and removed by it.
     pub templates: isize,
+    /// Their memory.
+    pub bytes: isize,
+}
+
+impl std::ops::AddAssign for Placed {
+    fn add_assign(&mut self, other: Self) {
+        self.slots += other.slots;
+        self.templates += other.templates;
+        self.bytes += other.bytes;
+    }
 }
 
 impl StreamPatterns {
@@ -165,12 +177,13 @@ impl StreamPatterns {
         if self.count >= TEMPLATES_MAX || !may_grow {
             *placed = self.forget_oldest()?;
         }
-        placed.templates += 1;
-        Some(self.insert(Template::of(line, words), level.clone(), shape))
+        Some(self.insert(Template::of(line, words), level.clone(), shape, placed))
     }
 
-    fn insert(&mut self, template: Template, level: Arc<str>, shape: u64) -> u32 {
-        let entry = Some(Entry { template, level, days: Vec::new(), shape, tick: self.tick });
+    fn insert(&mut self, template: Template, level: Arc<str>, shape: u64, placed: &mut Placed) -> u32 {
+        let bytes = template.bytes();
+        *placed += Placed { slots: 0, templates: 1, bytes: bytes as isize };
+        let entry = Some(Entry { template, level, days: Vec::new(), shape, bytes, tick: self.tick });
         let idx = match self.entries.iter().position(Option::is_none) {
             Some(idx) => {
                 self.entries[idx] = entry;
@@ -203,7 +216,7 @@ impl StreamPatterns {
                 self.shapes.remove(&entry.shape);
             }
         }
-        Placed { slots: -(entry.slots() as isize), templates: -1 }
+        Placed { slots: -(entry.slots() as isize), templates: -1, bytes: -(entry.bytes as isize) }
     }
 
     /// Takes a template of an earlier run, with its lines of a day.
@@ -217,10 +230,7 @@ impl StreamPatterns {
         let idx = match same {
             Some(idx) => idx,
             None if self.count >= TEMPLATES_MAX => return placed,
-            None => {
-                placed.templates += 1;
-                self.insert(template, level, shape)
-            }
+            None => self.insert(template, level, shape, &mut placed),
         };
         if let Some(Some(entry)) = self.entries.get_mut(idx as usize) {
             let own = entry.day_mut(day);
@@ -240,7 +250,7 @@ impl StreamPatterns {
             entry.days.retain(|known| known.0 != day);
             placed.slots -= (before - entry.slots()) as isize;
             if entry.days.is_empty() {
-                placed.templates += self.forget(idx).templates;
+                placed += self.forget(idx);
             }
         }
         placed
@@ -329,7 +339,8 @@ mod tests {
         assert_eq!(patterns(&first), patterns(&second));
         second.add("took 8 ms for mia", &mut Words::default(), &"info".into(), (0, 5), 1, true);
         assert_eq!(second.len(), first.len(), "the line is one of the template's");
-        assert_eq!(first.close_day(0), Placed { slots: -1, templates: -1 });
+        let closed = first.close_day(0);
+        assert_eq!((closed.slots, closed.templates), (-1, -1));
         assert!(first.is_empty());
     }
 }

@@ -115,8 +115,14 @@ impl Template {
 
     /// Memory, about.
     pub fn bytes(&self) -> usize {
-        let texts: usize = self.separators.iter().map(|text| text.len()).sum();
-        texts + self.places.len() * 48
+        // An allocation of a few bytes takes 32.
+        let text = |text: &str| if text.is_empty() { 0 } else { text.len().max(16) + 16 };
+        let places = self.places.iter().map(|place| match place {
+            Place::Key(word) | Place::Text(word) => text(word),
+            Place::Any => 0,
+        });
+        let separators = self.separators.iter().map(|separator| text(separator));
+        separators.sum::<usize>() + places.sum::<usize>() + self.places.len() * 40 + 300
     }
 }
 
