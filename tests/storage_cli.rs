@@ -12,7 +12,7 @@ async fn damage_is_found_quarantined_and_counted() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let data = folder.path().join("data");
     let client = common::client();
-    let engine = common::Process::engine(&data, &[]);
+    let engine = common::Process::engine(&data, &["--set", "auth_enabled=false"]);
     for app in ["hit", "whole"] {
         push(&client, engine.url(), app).await;
         let flushed = client.post(format!("{}/flush", engine.url())).send().await.expect("an answer");
@@ -40,7 +40,7 @@ async fn damage_is_found_quarantined_and_counted() {
     // The end of a file is what a start reads: such a part is set aside at once, the rest is answered.
     let len = std::fs::metadata(&part).expect("the part").len();
     flip(&part, len - 30);
-    let engine = common::Process::engine(&data, &[]);
+    let engine = common::Process::engine(&data, &["--set", "auth_enabled=false"]);
     assert_eq!(count(&client, engine.url(), "hit").await, 0);
     assert_eq!(count(&client, engine.url(), "whole").await, LINES);
     assert_eq!(count(&client, engine.url(), "log").await, LINES);
