@@ -223,8 +223,9 @@ async fn targets(State(pages): State<Pages>) -> Response {
         let of_job: Vec<_> = files.iter().filter(|file| file.job_idx == idx).collect();
         let _ = write!(
             body,
-            "<h2>{} ({} files)</h2><table><tr><th>File</th><th>Position</th><th>Length</th><th>Labels</th></tr>",
+            "<h2>{} ({}, {} files)</h2><table><tr><th>File</th><th>Position</th><th>Length</th><th>Labels</th></tr>",
             escape(job),
+            view.sources.get(idx).copied().unwrap_or_default(),
             of_job.len()
         );
         for file in of_job {

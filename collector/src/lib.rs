@@ -238,6 +238,12 @@ impl Collector {
             tail: self.tail_metrics.clone(),
             receiving: self.receiving.metrics.clone(),
             jobs: self.config.scrape_configs.iter().map(|job| job.job_name.clone()).collect(),
+            sources: self
+                .config
+                .scrape_configs
+                .iter()
+                .map(|job| job.sources().first().map_or("nothing", |(key, _)| key))
+                .collect(),
         }
     }
 
@@ -286,6 +292,8 @@ pub struct View {
     pub receiving: Arc<ReceiveMetrics>,
     /// Names of the jobs.
     pub jobs: Vec<String>,
+    /// Key of each job's source.
+    pub sources: Vec<&'static str>,
 }
 
 fn shipper(clients: &Clients, printer: Option<&mpsc::Sender<String>>) -> Shipper {

@@ -15,7 +15,10 @@ use crate::ship::Shipper;
 use crate::ship::client::SenderTask;
 
 /// Entries that may wait for the thread.
-const QUEUE_MAX: usize = 1024;
+const QUEUE_MAX: usize = 4096;
+/// Pause when there is nothing to do, the first time and at most: datagrams that come meanwhile fit into the queue.
+const IDLE_PAUSE: Duration = Duration::from_millis(1);
+const IDLE_PAUSE_MAX: Duration = Duration::from_millis(20);
 /// How often the thread looks at what waited long enough.
 const TICK: Duration = Duration::from_millis(100);
 /// Pause while the clients have no room.
@@ -80,9 +83,11 @@ impl Worker {
         let mut sets: HashMap<Arc<LabelMap>, Option<SourceLabels>> = HashMap::new();
         let mut next_id = 0;
         let mut last_tick = Instant::now();
+        let mut pause = IDLE_PAUSE;
         loop {
             match queue.try_recv() {
                 Ok(incoming) => {
+                    pause = IDLE_PAUSE;
                     if sets.len() >= LABEL_SETS_MAX && !sets.contains_key(&incoming.labels) {
                         sets.clear();
                     }
@@ -99,7 +104,10 @@ impl Worker {
                         }
                     }
                 }
-                Err(mpsc::error::TryRecvError::Empty) => std::thread::sleep(Duration::from_millis(5)),
+                Err(mpsc::error::TryRecvError::Empty) => {
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(IDLE_PAUSE_MAX);
+                }
                 Err(mpsc::error::TryRecvError::Disconnected) => break,
             }
             if last_tick.elapsed() >= TICK {
