@@ -25,6 +25,9 @@ pub struct EngineArgs {
     /// Configuration in the shape of Loki's. Without one: safe defaults.
     #[arg(long, value_name = "FILE")]
     config_file: Option<PathBuf>,
+    /// A second file, laid over the first: what may not stand in it, from a mounted Secret.
+    #[arg(long, value_name = "FILE", requires = "config_file")]
+    extra_config_file: Option<PathBuf>,
     /// Replace `${NAME}` and `${NAME:-default}` in the file by environment variables.
     #[arg(long)]
     expand_env: bool,
@@ -48,6 +51,13 @@ pub async fn run(args: EngineArgs) -> Result<()> {
         }
         None => (String::new(), "defaults".to_owned()),
     };
+    let text = match &args.extra_config_file {
+        Some(path) => {
+            let extra = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            overlaid(&text, &extra).with_context(|| format!("cannot merge {}", path.display()))?
+        }
+        None => text,
+    };
     let lookup = |name: &str| std::env::var(name).ok();
     let options = Options { env: args.expand_env.then_some(&lookup), set: &args.set };
     let (config, warnings) = load_with::<EngineConfig>(&text, &file, &options).map_err(serving::configuration_error)?;
@@ -70,6 +80,28 @@ pub async fn run(args: EngineArgs) -> Result<()> {
     Ok(server.shutdown().await?)
 }
 
+/// Lays a file over another: blocks key by key, lists whole.
+fn overlaid(text: &str, extra: &str) -> Result<String> {
+    let mut base: serde_yaml::Value = serde_yaml::from_str(text)?;
+    overlay(&mut base, serde_yaml::from_str(extra)?);
+    Ok(serde_yaml::to_string(&base)?)
+}
+
+fn overlay(base: &mut serde_yaml::Value, extra: serde_yaml::Value) {
+    match (base, extra) {
+        (serde_yaml::Value::Mapping(base), serde_yaml::Value::Mapping(extra)) => {
+            for (key, value) in extra {
+                match base.get_mut(&key) {
+                    Some(known) => overlay(known, value),
+                    None => drop(base.insert(key, value)),
+                }
+            }
+        }
+        (_, serde_yaml::Value::Null) => {} // an empty file says nothing
+        (base, extra) => *base = extra,
+    }
+}
+
 fn configured_address(config: &EngineConfig) -> Result<SocketAddr> {
     let host = match config.server.http_listen_address.as_str() {
         "" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -77,4 +109,20 @@ fn configured_address(config: &EngineConfig) -> Result<SocketAddr> {
         text => text.parse().with_context(|| format!("server.http_listen_address: {text:?} is not an IP address"))?,
     };
     Ok(SocketAddr::new(host, config.server.http_listen_port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lays_a_file_over_another() {
+        #[track_caller]
+        fn check(text: &str, extra: &str, want: &str) {
+            assert_eq!(overlaid(text, extra).unwrap(), want);
+        }
+        check("a: {b: 1, c: 2}", "a: {b: 3}", "a:\n  b: 3\n  c: 2\n");
+        check("a: [1, 2]", "a: [3]", "a:\n- 3\n");
+        check("a: 1", "", "a: 1\n");
+    }
 }

@@ -11,11 +11,11 @@ use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// Installs the subscriber; once a process.
-pub fn init() {
+pub fn init(is_json: bool) {
     let filter = EnvFilter::try_from_env("LOGSTACK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let (filter, handle) = reload::Layer::new(filter);
     let registry = tracing_subscriber::registry().with(filter);
-    if std::env::var("LOGSTACK_LOG_FORMAT").is_ok_and(|format| format == "json") {
+    if is_json {
         registry.with(fmt::layer().json().with_writer(std::io::stderr)).init();
     } else {
         registry

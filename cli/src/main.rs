@@ -8,6 +8,7 @@ mod crds;
 mod engine;
 mod logging;
 mod migrate;
+mod operator;
 mod query;
 mod run;
 mod serving;
@@ -39,6 +40,7 @@ enum Command {
     Run(run::RunArgs),
     Collector(collector::CollectorArgs),
     Engine(engine::EngineArgs),
+    Operator(operator::OperatorArgs),
     Query(query::QueryArgs),
     Check(check::CheckArgs),
     Migrate(migrate::MigrateArgs),
@@ -50,7 +52,10 @@ enum Command {
 fn main() -> ExitCode {
     // Clap prints usage errors itself and exits with 2.
     let cli = Cli::parse_from(collector::rewrite_go_flags(std::env::args()));
-    logging::init();
+    logging::init(match &cli.command {
+        Command::Operator(args) => args.log_format == operator::LogFormat::Json,
+        _ => std::env::var("LOGSTACK_LOG_FORMAT").is_ok_and(|format| format == "json"),
+    });
     // One provider of cryptography for every client and server of the process; it is compiled in, so it can be installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -65,6 +70,7 @@ fn main() -> ExitCode {
             Command::Run(args) => run::run(args).await,
             Command::Collector(args) => collector::run(args).await,
             Command::Engine(args) => engine::run(args).await,
+            Command::Operator(args) => operator::run(args).await,
             Command::Query(args) => query::run(args).await,
             Command::Check(args) => check::run(&args),
             Command::Migrate(args) => migrate::run(&args),
