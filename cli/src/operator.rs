@@ -73,12 +73,7 @@ pub struct OperatorArgs {
     #[arg(long, env = "LOGSTACK_HEALTH_LISTEN", value_name = "ADDR", default_value = "0.0.0.0:8081")]
     health_listen: SocketAddr,
     /// The ClusterRole that collectors are bound to.
-    #[arg(
-        long,
-        env = "LOGSTACK_COLLECTOR_CLUSTER_ROLE",
-        value_name = "NAME",
-        default_value = "logstack-collector"
-    )]
+    #[arg(long, env = "LOGSTACK_COLLECTOR_CLUSTER_ROLE", value_name = "NAME", default_value = "logstack-collector")]
     collector_cluster_role: String,
     /// Context of the kubeconfig, outside a cluster [default: its current one].
     #[arg(long, value_name = "NAME")]

@@ -122,7 +122,11 @@ impl Applier {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 let (refusal, message) = classify(&error, Some(id.kind));
-                let refusal = if is_not_found(&error) && refusal == Refusal::KindMissing { Refusal::KindMissing } else { refusal };
+                let refusal = if is_not_found(&error) && refusal == Refusal::KindMissing {
+                    Refusal::KindMissing
+                } else {
+                    refusal
+                };
                 Err(ApplyError { id: id.clone(), refusal, message })
             }
             Err(_) => {

@@ -126,7 +126,11 @@ mod tests {
             assert_eq!(classify(&error, Some(Kind::ConfigMap)).0, want, "{message}");
         }
         check(403, "services \"a\" is forbidden: User \"x\" cannot patch resource", Refusal::Forbidden);
-        check(403, "configmaps \"a\" is forbidden: unable to create new content in namespace x because it is being terminated", Refusal::Terminating);
+        check(
+            403,
+            "configmaps \"a\" is forbidden: unable to create new content in namespace x because it is being terminated",
+            Refusal::Terminating,
+        );
         check(403, "services \"a\" is forbidden: exceeded quota: q, requested: services=1", Refusal::QuotaExceeded);
         check(403, "ValidatingAdmissionPolicy 'x' denied request: no", Refusal::AdmissionDenied);
         check(400, "admission webhook \"x\" denied the request: no", Refusal::AdmissionDenied);

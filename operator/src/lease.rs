@@ -7,9 +7,9 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, PostParams};
 use tokio::time::Instant;
@@ -124,7 +124,8 @@ impl Election {
                 now
             }
         };
-        let duration = spec.lease_duration_seconds.map_or(DURATION, |seconds| Duration::from_secs(seconds.max(1) as u64));
+        let duration =
+            spec.lease_duration_seconds.map_or(DURATION, |seconds| Duration::from_secs(seconds.max(1) as u64));
         if !is_ours && holder.is_some() && seen_at.elapsed() < duration {
             return Ok(false);
         }

@@ -40,7 +40,11 @@ impl Workload {
             replicas: number("/status/replicas"),
             ready: number("/status/readyReplicas"),
             // When nothing rolls, the controller reports the same revision twice and may leave out the count.
-            updated: if current.is_some() && current == update { updated.max(number("/status/currentReplicas")) } else { updated },
+            updated: if current.is_some() && current == update {
+                updated.max(number("/status/currentReplicas"))
+            } else {
+                updated
+            },
             available: number("/status/availableReplicas"),
             revision: update,
         }
@@ -64,7 +68,10 @@ impl Workload {
 
     /// Every pod has the present template, and its controller knows it.
     pub fn is_rolled_out(&self) -> bool {
-        self.exists && self.is_current && self.updated >= self.desired && self.replicas <= self.desired.max(self.updated)
+        self.exists
+            && self.is_current
+            && self.updated >= self.desired
+            && self.replicas <= self.desired.max(self.updated)
     }
 }
 
@@ -163,7 +170,9 @@ mod tests {
             assert_eq!(got.as_ref().map(|problem| (problem.reason, problem.message.as_str())), want);
         }
         let container = |state: &str| {
-            format!("{{containerStatuses: [{{name: engine, image: x, imageID: '', ready: false, restartCount: 1, {state}}}]}}")
+            format!(
+                "{{containerStatuses: [{{name: engine, image: x, imageID: '', ready: false, restartCount: 1, {state}}}]}}"
+            )
         };
         check("{conditions: [{type: Ready, status: 'True'}]}", None);
         check("{}", None);
@@ -172,7 +181,9 @@ mod tests {
             Some(("ImagePull", "pod p: image x cannot be pulled: not found")),
         );
         check(
-            &container("state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 2, message: \"a\\nerror: b\\n\"}}"),
+            &container(
+                "state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 2, message: \"a\\nerror: b\\n\"}}",
+            ),
             Some(("CrashLoop", "pod p: container engine ends with exit code 2: error: b")),
         );
         check(&container("state: {waiting: {reason: ContainerCreating}}"), None);
@@ -194,8 +205,17 @@ mod tests {
             assert_eq!(Workload::of_stateful_set(Some(&set)).is_rolled_out(), want, "{set}");
         }
         let set = |status: &str| format!("{{metadata: {{generation: 2}}, spec: {{replicas: 1}}, status: {status}}}");
-        check(&set("{observedGeneration: 2, replicas: 1, updatedReplicas: 1, currentRevision: a, updateRevision: a}"), true);
-        check(&set("{observedGeneration: 1, replicas: 1, updatedReplicas: 1, currentRevision: a, updateRevision: a}"), false);
-        check(&set("{observedGeneration: 2, replicas: 1, currentReplicas: 1, currentRevision: a, updateRevision: b}"), false);
+        check(
+            &set("{observedGeneration: 2, replicas: 1, updatedReplicas: 1, currentRevision: a, updateRevision: a}"),
+            true,
+        );
+        check(
+            &set("{observedGeneration: 1, replicas: 1, updatedReplicas: 1, currentRevision: a, updateRevision: a}"),
+            false,
+        );
+        check(
+            &set("{observedGeneration: 2, replicas: 1, currentReplicas: 1, currentRevision: a, updateRevision: b}"),
+            false,
+        );
     }
 }

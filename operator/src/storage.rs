@@ -34,7 +34,8 @@ impl Claim {
     pub fn of(claim: &Value) -> Self {
         let size = |path: &str| claim.pointer(path).and_then(quantity_bytes);
         let conditions = claim.pointer("/status/conditions").and_then(Value::as_array);
-        let has = |kind: &str| conditions.is_some_and(|all| all.iter().any(|c| c["type"] == kind && c["status"] == "True"));
+        let has =
+            |kind: &str| conditions.is_some_and(|all| all.iter().any(|c| c["type"] == kind && c["status"] == "True"));
         let allocated = claim.pointer("/status/allocatedResourceStatuses/storage").and_then(Value::as_str);
         Self {
             requested: size("/spec/resources/requests/storage").unwrap_or_default(),

@@ -15,7 +15,8 @@ const ITEM_KEYS: [&str; 5] = ["name", "mountPath", "uid", "containerPort", "port
 /// The path of the first field of `desired` that `observed` lacks or has otherwise; `None`: nothing differs.
 pub fn first_difference(desired: &Value, observed: &Value) -> Option<String> {
     let mut path = Vec::new();
-    differs(desired, observed, &mut path).then(|| path.iter().map(|part| part.as_ref()).collect::<Vec<&str>>().join("."))
+    differs(desired, observed, &mut path)
+        .then(|| path.iter().map(|part| part.as_ref()).collect::<Vec<&str>>().join("."))
 }
 
 /// True when they differ; `path` then leads to the place.

@@ -115,11 +115,7 @@ fn template(inputs: &Inputs<'_>, text: &CollectorText) -> PodTemplateSpec {
         name: "collector".to_owned(),
         image: Some(inputs.images.collector.clone()),
         image_pull_policy: Some(pull_policy(stack.image_pull_policy).to_owned()),
-        args: Some(vec![
-            "collector".to_owned(),
-            "--config-file".to_owned(),
-            format!("{COLLECTOR_DIR}/config.yaml"),
-        ]),
+        args: Some(vec!["collector".to_owned(), "--config-file".to_owned(), format!("{COLLECTOR_DIR}/config.yaml")]),
         env: Some(env),
         ports: Some(vec![ContainerPort {
             name: Some("http".to_owned()),

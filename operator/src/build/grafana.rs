@@ -90,7 +90,13 @@ pub(super) fn build(inputs: &Inputs<'_>, out: &mut Vec<Object>) {
         let title = datasource_name(&spec.datasource, inputs.names);
         let text = DASHBOARD.replace("${uid}", &uid).replace("${title}", &title.replace('"', "'"));
         let folder = Some(("grafana_folder", spec.dashboards.folder.as_str()));
-        out.push(map(inputs, &inputs.names.dashboards(), &spec.dashboards.labels, (format!("{uid}.json"), text), folder));
+        out.push(map(
+            inputs,
+            &inputs.names.dashboards(),
+            &spec.dashboards.labels,
+            (format!("{uid}.json"), text),
+            folder,
+        ));
     }
 }
 
@@ -120,7 +126,8 @@ fn datasource(inputs: &Inputs<'_>, uid: String) -> Datasource {
     let spec = &stack.grafana.datasource;
     let mut json_data = Map::new();
     json_data.insert("maxLines".to_owned(), spec.max_lines.into());
-    json_data.insert("timeout".to_owned(), (stack.engine.limits.query_timeout.get().as_millis() / 1000).to_string().into());
+    json_data
+        .insert("timeout".to_owned(), (stack.engine.limits.query_timeout.get().as_millis() / 1000).to_string().into());
     let mut secure = BTreeMap::new();
     if stack.tenancy.mode == TenancyMode::Multi {
         json_data.insert("httpHeaderName1".to_owned(), "X-Scope-OrgID".into());

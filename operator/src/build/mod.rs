@@ -20,6 +20,8 @@ mod pod;
 mod references;
 mod render;
 mod service;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -71,9 +73,7 @@ pub struct Images {
 impl Images {
     /// What the spec asks for, with `default` where it says nothing.
     pub fn of(stack: &LogStack, default: &str) -> Self {
-        let image = |own: &Option<String>| {
-            own.as_deref().or(stack.spec.image.as_deref()).unwrap_or(default).to_owned()
-        };
+        let image = |own: &Option<String>| own.as_deref().or(stack.spec.image.as_deref()).unwrap_or(default).to_owned();
         Self { engine: image(&stack.spec.engine.image), collector: image(&stack.spec.collector.image) }
     }
 }

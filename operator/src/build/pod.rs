@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMapVolumeSource, HostPathVolumeSource, HTTPGetAction, KeyToPath, PodTemplateSpec, Probe,
+    Capabilities, ConfigMapVolumeSource, HTTPGetAction, HostPathVolumeSource, KeyToPath, PodTemplateSpec, Probe,
     SeccompProfile, SecretVolumeSource, SecurityContext, TCPSocketAction, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;

@@ -32,7 +32,8 @@ pub fn secret_references(spec: &LogStackSpec) -> Vec<SecretReference> {
             add(&spec.auth.secret_name, &["credentials"], false, "spec.auth.secretName");
         }
         if let Some(tls) = &spec.tls {
-            let keys: &[_] = if spec.collector.enabled { &["tls.crt", "tls.key", "ca.crt"] } else { &["tls.crt", "tls.key"] };
+            let keys: &[_] =
+                if spec.collector.enabled { &["tls.crt", "tls.key", "ca.crt"] } else { &["tls.crt", "tls.key"] };
             add(&Some(tls.secret_name.clone()), keys, false, "spec.tls.secretName");
             if tls.client_auth != ClientAuthSpec::None {
                 add(&tls.client_ca_secret_name, &["ca.crt"], false, "spec.tls.clientCASecretName");

@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::{COLLECTOR_PORT, ENGINE_PORT};
 use crate::hash;
 use crate::names::Names;
+use crate::scrape::problems;
 
 /// Where files lie in the pods.
 pub(super) const ENGINE_DIR: &str = "/etc/logstack/engine";
@@ -159,9 +160,14 @@ fn render_collector_files(spec: &LogStackSpec, setting: &Setting) -> Result<Coll
         positions: format!("{STATE_DIR}/positions.yaml").into(),
         http_port: Some(COLLECTOR_PORT as u16),
     };
-    let mut config = render_collector(spec, setting, &files)?;
-    config.collector.scrape_config_files =
-        vec![format!("{JOBS_DIR}/*.yaml"), format!("{COLLECTOR_DIR}/default.yaml")];
+    let mistakes = problems(&spec.collector.relabelings, &spec.collector.pipeline_stages, "spec.collector.");
+    let rendered = render_collector(spec, setting, &files);
+    let mut config = match (rendered, mistakes.is_empty()) {
+        (Ok(config), true) => config,
+        (Ok(_), false) => return Err(mistakes),
+        (Err(more), _) => return Err(mistakes.into_iter().chain(more).collect()),
+    };
+    config.collector.scrape_config_files = vec![format!("{JOBS_DIR}/*.yaml"), format!("{COLLECTOR_DIR}/default.yaml")];
     config.collector.data_dir = Some(STATE_DIR.into());
     let sparse = differences(&config, &CollectorConfig::default())
         .map_err(|error| vec![problem("spec.collector", error.to_string(), Reason::Invalid)])?;

@@ -99,12 +99,7 @@ pub(super) async fn cleanup(
 }
 
 /// Objects of ours that garbage collection does not see.
-async fn outside(
-    context: &Context,
-    stack: &LogStack,
-    names: &Names,
-    owner_uid: &str,
-) -> Vec<(ObjectId, Arc<Value>)> {
+async fn outside(context: &Context, stack: &LogStack, names: &Names, owner_uid: &str) -> Vec<(ObjectId, Arc<Value>)> {
     let all = context.world.foreign_children();
     let mut ours: Vec<_> =
         all.into_iter().filter(|(_, object)| annotation(object, names::OWNER_UID) == Some(owner_uid)).collect();

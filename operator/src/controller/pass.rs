@@ -18,6 +18,7 @@ use super::{Context, PassError, finalize};
 use crate::apply::{Outcome, Owner};
 use crate::build::{self, Built, Images, Inputs, Rendered, SecretReference};
 use crate::error::{ApplyError, Refusal, classify, is_expansion_refused, is_not_found};
+use crate::hash;
 use crate::names::{self, Names, SHARDS_MAX};
 use crate::object::{Kind, ObjectId};
 use crate::observe::{self, Workload};
@@ -25,7 +26,6 @@ use crate::scrape::{self, ScrapePlan};
 use crate::status::{CollectorFacts, EngineFacts, GrafanaFacts, Pressure, StackFacts, StorageFacts, get};
 use crate::storage::{self, Claim, Resize, Step, quantity_bytes};
 use crate::world::{Key, annotation};
-use crate::hash;
 
 /// The engine is asked how full its disk is so often.
 const POLL_EVERY: Duration = Duration::from_secs(300);
@@ -106,7 +106,8 @@ impl<'a> Pass<'a> {
         facts.is_paused = self.is_paused;
         facts.images = Some(images);
         facts.hashes = hashes(&rendered, &plan);
-        facts.grafana.written = written.or_else(|| self.stack.status.as_ref().and_then(|status| status.grafana.clone()));
+        facts.grafana.written =
+            written.or_else(|| self.stack.status.as_ref().and_then(|status| status.grafana.clone()));
         let rejected = plan.rejected().map(|(key, why)| format!("{key}: {}", why.message)).collect();
         let accepted = plan.verdicts.values().filter(|verdict| verdict.accepted.is_ok()).count();
         facts.scrapes = (plan.verdicts.len(), accepted, rejected);
@@ -165,7 +166,8 @@ impl<'a> Pass<'a> {
                 }
                 Err(error) => {
                     let (_, message) = classify(error, None);
-                    missing.push(("SecretNotFound", format!("Secret {}/{name} ({path}): {message}", self.key.namespace)));
+                    missing
+                        .push(("SecretNotFound", format!("Secret {}/{name} ({path}): {message}", self.key.namespace)));
                 }
             }
             lacks_read_once |= is_read_once && missing.len() > before;
@@ -186,7 +188,9 @@ impl<'a> Pass<'a> {
     fn scrapes(&self) -> ScrapePlan {
         let world = &self.context.world;
         let controller_id = self.context.settings.controller_id.as_deref();
-        scrape::plan(&self.stack, &world.scrapes(), &self.observed_shards(), controller_id, &|name| world.namespace(name))
+        scrape::plan(&self.stack, &world.scrapes(), &self.observed_shards(), controller_id, &|name| {
+            world.namespace(name)
+        })
     }
 
     /// A job is in force when it is in the ConfigMap, not when we meant to write it.
@@ -403,7 +407,8 @@ impl<'a> Pass<'a> {
     /// What lives outside the namespace needs our finalizer before it is made.
     async fn is_finalizer_there(&mut self, built: &Built) -> bool {
         let lives_outside = built.objects.iter().any(|object| object.id.namespace != self.key.namespace);
-        let has_one = self.stack.metadata.finalizers.as_ref().is_some_and(|all| all.iter().any(|f| f == names::FINALIZER));
+        let has_one =
+            self.stack.metadata.finalizers.as_ref().is_some_and(|all| all.iter().any(|f| f == names::FINALIZER));
         if has_one == lives_outside {
             return true;
         }
@@ -547,8 +552,10 @@ impl<'a> Pass<'a> {
         let collector_set = Workload::of_daemon_set(daemons.as_deref());
         let is_external = spec.engine.external.is_some();
         let is_hibernated = !is_external && spec.engine.replicas == 0;
-        let engine_lags = !is_external && !is_hibernated && (engine_set.ready < engine_set.desired || !engine_set.is_rolled_out());
-        let collector_lags = spec.collector.enabled && (collector_set.ready < collector_set.desired || !collector_set.is_rolled_out());
+        let engine_lags =
+            !is_external && !is_hibernated && (engine_set.ready < engine_set.desired || !engine_set.is_rolled_out());
+        let collector_lags =
+            spec.collector.enabled && (collector_set.ready < collector_set.desired || !collector_set.is_rolled_out());
         let engine_problem = match engine_lags {
             true => self.pod_problem("engine", engine_set.revision.as_deref()).await,
             false => self.persisting("engine", None),
@@ -558,10 +565,8 @@ impl<'a> Pass<'a> {
             false => self.persisting("collector", None),
         };
         let signature = format!("{engine_set:?} {collector_set:?}");
-        let is_overdue = self
-            .context
-            .memories
-            .with(self.key, |memory| memory.is_overdue(engine_lags || collector_lags, signature));
+        let is_overdue =
+            self.context.memories.with(self.key, |memory| memory.is_overdue(engine_lags || collector_lags, signature));
         if engine_lags || collector_lags {
             self.again_soon = true;
         }
@@ -589,7 +594,8 @@ impl<'a> Pass<'a> {
             generation: self.stack.metadata.generation,
             is_first,
             problems: rendered.problems().cloned().collect(),
-            has_last_good: (rendered.engine.is_ok() || set.is_some()) && (rendered.collector.is_ok() || daemons.is_some()),
+            has_last_good: (rendered.engine.is_ok() || set.is_some())
+                && (rendered.collector.is_ok() || daemons.is_some()),
             has_pod_template: !spec.engine.pod_template.is_empty() || !spec.collector.pod_template.is_empty(),
             engine: EngineFacts { is_hibernated, external, set: engine_set, problem: engine_problem },
             collector: CollectorFacts {
@@ -608,7 +614,11 @@ impl<'a> Pass<'a> {
                 class: text("/spec/storageClassName"),
                 pressure,
             },
-            grafana: GrafanaFacts { is_enabled: spec.grafana.enabled, written: None, error: self.grafana_error.clone() },
+            grafana: GrafanaFacts {
+                is_enabled: spec.grafana.enabled,
+                written: None,
+                error: self.grafana_error.clone(),
+            },
             is_overdue,
             version,
             url: build::engine_url(spec, &self.names),
@@ -635,20 +645,25 @@ impl<'a> Pass<'a> {
             let is_stuck = |pod: &&Pod| {
                 let labels = pod.metadata.labels.as_ref();
                 let own = labels.and_then(|labels| labels.get("controller-revision-hash"));
-                !observe::is_ready(pod) && own.is_some_and(|own| own != revision) && pod.metadata.deletion_timestamp.is_none()
+                !observe::is_ready(pod)
+                    && own.is_some_and(|own| own != revision)
+                    && pod.metadata.deletion_timestamp.is_none()
             };
             let stuck = pods.items.iter().filter(is_stuck).max_by_key(|pod| pod.metadata.name.clone());
             let patience = STUCK_AFTER.min(self.context.patience);
-            let is_due = self
-                .context
-                .memories
-                .with(self.key, |memory| memory.persists("stuck", stuck.is_some(), patience));
+            let is_due =
+                self.context.memories.with(self.key, |memory| memory.persists("stuck", stuck.is_some(), patience));
             if let (Some(pod), true, false) = (stuck, is_due, self.is_paused) {
                 let (name, uid) = (pod.metadata.name.clone().unwrap_or_default(), pod.metadata.uid.clone());
                 let preconditions = Preconditions { uid, resource_version: None };
                 let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
                 if api.delete(&name, &params).await.is_ok() {
-                    self.context.tell(&self.stack, false, "StuckPodReplaced", &format!("pod {name} could not start with an old template"));
+                    self.context.tell(
+                        &self.stack,
+                        false,
+                        "StuckPodReplaced",
+                        &format!("pod {name} could not start with an old template"),
+                    );
                 }
             }
         }
@@ -709,7 +724,8 @@ impl<'a> Pass<'a> {
         };
         let id = ObjectId::new(Kind::PersistentVolumeClaim, &self.key.namespace, &self.names.claim());
         let capacity = self.context.world.object(&id);
-        let capacity = capacity.as_deref().and_then(|claim| claim.pointer("/status/capacity/storage")).and_then(quantity_bytes);
+        let capacity =
+            capacity.as_deref().and_then(|claim| claim.pointer("/status/capacity/storage")).and_then(quantity_bytes);
         let retains = bytes(&self.stack.spec.engine.storage.size).is_some();
         self.context.memories.with(self.key, |memory| {
             memory.pressure = match (value("logstack_storage_part_bytes"), capacity) {
@@ -726,7 +742,9 @@ impl<'a> Pass<'a> {
 
 /// How full, in steps of five percent, and how soon it is full at the rate of the samples.
 fn pressure(used: &[(Instant, u64)], capacity: u64, has_size_retention: bool) -> Pressure {
-    let (Some((first_at, first)), Some((last_at, last))) = (used.first(), used.last()) else { return Pressure::Unknown };
+    let (Some((first_at, first)), Some((last_at, last))) = (used.first(), used.last()) else {
+        return Pressure::Unknown;
+    };
     let percent = ((*last as f64 / capacity as f64 * 20.0).round() * 5.0).min(100.0) as u8;
     if percent > 90 && !has_size_retention {
         return Pressure::NearlyFull(percent);
@@ -780,10 +798,7 @@ fn size_text(bytes: u64) -> String {
     bytes.to_string()
 }
 
-fn max_unavailable(
-    value: &k8s_openapi::apimachinery::pkg::util::intstr::IntOrString,
-    desired: i32,
-) -> i32 {
+fn max_unavailable(value: &k8s_openapi::apimachinery::pkg::util::intstr::IntOrString, desired: i32) -> i32 {
     use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
     match value {
         IntOrString::Int(count) => *count,

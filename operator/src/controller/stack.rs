@@ -14,8 +14,8 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Resource;
 use kube::api::{Api, Patch, PatchParams};
-use logstack_crds::stack::LogStackStatus;
 use logstack_crds::LogStack;
+use logstack_crds::stack::LogStackStatus;
 use serde_json::json;
 use tracing::info;
 
@@ -99,8 +99,7 @@ async fn undecodable(
     let conditions = [condition("Ready", "False"), condition("Stalled", "True")];
     let body = json!({ "status": { "observedGeneration": generation, "conditions": conditions } });
     let resource = kube::core::ApiResource::erase::<LogStack>(&());
-    let api: Api<kube::api::DynamicObject> =
-        Api::namespaced_with(context.client.clone(), &key.namespace, &resource);
+    let api: Api<kube::api::DynamicObject> = Api::namespaced_with(context.client.clone(), &key.namespace, &resource);
     match api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(&body)).await {
         Ok(_) => Ok(()),
         Err(error) => {
@@ -157,7 +156,9 @@ fn tell(context: &Context, stack: &LogStack, old: &LogStackStatus, new: &LogStac
             }
             "Paused" if after.status == "True" => context.tell(stack, false, "Paused", &after.message),
             "Paused" if before.is_some() => context.tell(stack, false, "Resumed", "the annotation is gone"),
-            "ConfigValid" | "StorageResized" | "StoragePressure" | "Degraded" | "GrafanaSynced" | "Stalled" if is_bad => {
+            "ConfigValid" | "StorageResized" | "StoragePressure" | "Degraded" | "GrafanaSynced" | "Stalled"
+                if is_bad =>
+            {
                 context.tell(stack, true, &after.reason, &after.message);
             }
             _ => {}
@@ -183,8 +184,7 @@ fn publish_metrics(context: &Context, key: &Key, stack: &LogStack, status: &LogS
     metrics.set("logstack_ready", &labels, f64::from(u8::from(ready)));
     for condition in &status.conditions {
         let [kind, namespace, name] = labels;
-        let labels =
-            [kind, namespace, name, ("type", condition.type_.as_str()), ("status", condition.status.as_str())];
+        let labels = [kind, namespace, name, ("type", condition.type_.as_str()), ("status", condition.status.as_str())];
         metrics.set("logstack_condition", &labels, 1.0);
     }
     let requested = logstack_crds::quantity::bytes(&stack.spec.engine.storage.size).unwrap_or_default();

@@ -64,12 +64,22 @@ pub fn start_watches(context: &Arc<Context>, synced: &Synced, stop: &Cancellatio
     };
     for namespace in &namespaces {
         let client = context.client.clone();
-        starter.start(api::<DeserializeGuard<LogStack>>(client.clone(), namespace), StackWatch(namespace.clone()), "LogStack");
-        starter.start(api::<DeserializeGuard<LogScrape>>(client.clone(), namespace), ScrapeWatch(namespace.clone()), "LogScrape");
+        starter.start(
+            api::<DeserializeGuard<LogStack>>(client.clone(), namespace),
+            StackWatch(namespace.clone()),
+            "LogStack",
+        );
+        starter.start(
+            api::<DeserializeGuard<LogScrape>>(client.clone(), namespace),
+            ScrapeWatch(namespace.clone()),
+            "LogScrape",
+        );
         for kind in WATCHED {
             let resource = kind.resource();
             // In a namespaced installation bindings are namespaced, in a cluster-wide one they are not.
-            if kind.is_cluster_scoped() == namespace.is_some() && matches!(kind, Kind::ClusterRoleBinding | Kind::RoleBinding) {
+            if kind.is_cluster_scoped() == namespace.is_some()
+                && matches!(kind, Kind::ClusterRoleBinding | Kind::RoleBinding)
+            {
                 continue;
             }
             let api: Api<DynamicObject> = match namespace {

@@ -2,11 +2,12 @@
 
 use logstack_config::collector::JobsFile;
 use logstack_config::load;
-use logstack_crds::render::render_job;
+use logstack_crds::render::{Problem, render_job};
 use logstack_crds::stack::NodePathPolicy;
 use logstack_crds::{LogScrape, LogStack};
 use serde_json::Value;
 
+use super::expressions::problems;
 use crate::build::static_prefix;
 use crate::world::{Key, Rejection};
 
@@ -53,13 +54,18 @@ pub fn node_dirs(text: &str) -> Vec<String> {
 /// `NotPermitted`, `Invalid` or `TooLarge`, with the field and the remedy.
 pub fn compile(scrape: &LogScrape, stack: &LogStack) -> Result<Job, Rejection> {
     check_permission(scrape, stack)?;
-    let job = render_job(scrape, &stack.spec).map_err(|problems| {
+    let refuse = |problems: Vec<Problem>| {
         let mut message = problems.first().map(|p| format!("{}: {}", p.path, p.text)).unwrap_or_default();
         if problems.len() > 1 {
             message.push_str(&format!(", and {} more", problems.len() - 1));
         }
         Rejection { reason: "Invalid", message }
-    })?;
+    };
+    let mistakes = problems(&scrape.spec.relabelings, &scrape.spec.pipeline_stages, "spec.");
+    if !mistakes.is_empty() {
+        return Err(refuse(mistakes));
+    }
+    let job = render_job(scrape, &stack.spec).map_err(refuse)?;
     for (idx, path) in scrape.spec.node_paths.iter().flatten().enumerate() {
         let dir = static_prefix(&path.path);
         if UNMOUNTABLE.contains(&dir.as_str()) {
@@ -126,12 +132,19 @@ fn check_permission(scrape: &LogScrape, stack: &LogStack) -> Result<(), Rejectio
     for (idx, rule) in spec.relabelings.iter().enumerate() {
         // Internal labels decide which file is read and for which tenant; `labelmap` writes what its replacement says.
         let is_internal = |name: &Option<String>| {
-            name.as_deref().is_some_and(|name| (name.starts_with("__") && !name.starts_with("__tmp_")) || name.starts_with('$'))
+            name.as_deref()
+                .is_some_and(|name| (name.starts_with("__") && !name.starts_with("__tmp_")) || name.starts_with('$'))
         };
         let is_map = rule.action == Some(logstack_config::collector::RelabelAction::LabelMap);
-        if is_internal(&rule.target_label) || (is_map && is_internal(&rule.replacement.clone().or(Some("$1".to_owned())))) {
+        if is_internal(&rule.target_label)
+            || (is_map && is_internal(&rule.replacement.clone().or(Some("$1".to_owned()))))
+        {
             let path = format!("spec.relabelings[{idx}]");
-            return deny(&path, "internal labels are not permitted from another namespace", "allowCrossNamespaceTargets");
+            return deny(
+                &path,
+                "internal labels are not permitted from another namespace",
+                "allowCrossNamespaceTargets",
+            );
         }
     }
     let stages = serde_json::to_value(&spec.pipeline_stages).unwrap_or_default();
@@ -190,7 +203,12 @@ mod tests {
         check("obs", "{nodePaths: [{path: /var/log/x}]}", "{}", None);
         check("shop", "{nodePaths: [{path: /var/log/x}]}", "{}", Some("NotPermitted"));
         check("shop", "{nodePaths: [{path: /var/log/x}]}", "{scrapePolicy: {allowNodePaths: All}}", None);
-        check("obs", "{nodePaths: [{path: /var/log/x}]}", "{scrapePolicy: {allowNodePaths: None}}", Some("NotPermitted"));
+        check(
+            "obs",
+            "{nodePaths: [{path: /var/log/x}]}",
+            "{scrapePolicy: {allowNodePaths: None}}",
+            Some("NotPermitted"),
+        );
         check("obs", "{nodePaths: [{path: /etc/x}]}", "{}", Some("Invalid"));
         check("obs", "{namespaceSelector: {any: true}}", "{}", None);
         check("shop", "{namespaceSelector: {any: true}}", "{}", Some("NotPermitted"));

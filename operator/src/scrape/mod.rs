@@ -3,6 +3,7 @@
 //! Each is compiled alone. A bad one has no effect on the others; if an earlier generation of it is in force, that stays.
 
 mod compile;
+mod expressions;
 mod select;
 mod shard;
 mod targets;
@@ -16,6 +17,7 @@ use crate::names;
 use crate::world::{Key, NamespaceFacts, Rejection, Verdict, Verdicts};
 
 pub use compile::{Job, compile, generation_of, job_key, node_dirs};
+pub use expressions::problems;
 pub use select::{matches, selects};
 pub use shard::{SHARD_BYTES_MAX, assign};
 pub use targets::{Counts, Examples, count};
@@ -34,15 +36,9 @@ pub struct ScrapePlan {
 impl ScrapePlan {
     /// Those that have no job of their present generation, with the reason.
     pub fn rejected(&self) -> impl Iterator<Item = (&Key, &Rejection)> {
-        let rejection = |(key, verdict): (&'_ Key, &'_ Verdict)| -> Option<()> {
-            let _ = key;
-            verdict.accepted.is_err().then_some(())
-        };
-        self.verdicts
-            .iter()
-            .filter(move |(key, verdict)| rejection((key, verdict)).is_some())
-            .filter_map(|(key, verdict)| verdict.accepted.as_ref().err().map(|rejection| (key, rejection)))
-            .filter(|(_, rejection)| rejection.reason != "Suspended" && rejection.reason != "NotCollected")
+        let rejections =
+            self.verdicts.iter().filter_map(|(key, verdict)| Some((key, verdict.accepted.as_ref().err()?)));
+        rejections.filter(|(_, rejection)| !matches!(rejection.reason, "Suspended" | "NotCollected"))
     }
 }
 

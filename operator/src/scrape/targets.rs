@@ -54,9 +54,9 @@ pub fn count(spec: &LogScrapeSpec, own_namespace: &str, world: &World) -> Counts
     let mut counts = Counts::default();
     let mut namespaces: BTreeMap<String, bool> = BTreeMap::new();
     world.for_each_pod(|key, pod| {
-        let is_selected = *namespaces
-            .entry(key.namespace.clone())
-            .or_insert_with(|| selects_namespace(spec, own_namespace, &key.namespace, || world.namespace(&key.namespace)));
+        let is_selected = *namespaces.entry(key.namespace.clone()).or_insert_with(|| {
+            selects_namespace(spec, own_namespace, &key.namespace, || world.namespace(&key.namespace))
+        });
         if !is_selected || !spec.selector.as_ref().is_none_or(|selector| matches(selector, &pod.labels)) {
             return;
         }

@@ -85,7 +85,8 @@ fn binding(old: &LogScrapeStatus, facts: &ScrapeFacts, stack: &Key, verdict: &Ve
 fn accepted(facts: &ScrapeFacts) -> Said {
     let kind = "Accepted";
     if facts.verdicts.is_empty() {
-        let message = "no LogStack selects it (hint: make it in a LogStack's namespace, or see scrapeNamespaceSelector)";
+        let message =
+            "no LogStack selects it (hint: make it in a LogStack's namespace, or see scrapeNamespaceSelector)";
         return Said::new(kind, false, "NotSelected", message);
     }
     let rejection = facts.verdicts.iter().find_map(|(stack, verdict)| Some((stack, verdict.accepted.as_ref().err()?)));
@@ -132,7 +133,11 @@ fn targets_found(facts: &ScrapeFacts, is_accepted: bool) -> Said {
         return Said::new(kind, false, "NoPods", "no pod matches selector and namespaces");
     }
     if collected == 0 {
-        let message = format!("{} pods match, {} (hint: annotate them, or set annotationGate.enabled: false)", counts.matched, lack());
+        let message = format!(
+            "{} pods match, {} (hint: annotate them, or set annotationGate.enabled: false)",
+            counts.matched,
+            lack()
+        );
         return Said::new(kind, false, "AllPodsGated", message);
     }
     if gated > 0 {
@@ -181,12 +186,30 @@ mod tests {
             assert_eq!(got, want);
         }
         let invalid = || Err(Rejection { reason: "Invalid", message: "x".to_owned() });
-        check(facts(Ok(()), Some(3), counts(2, 0)), [("True", "Programmed"), ("True", "Accepted"), ("True", "Programmed"), ("True", "Found")]);
-        check(facts(Ok(()), Some(3), counts(0, 0)), [("True", "Programmed"), ("True", "Accepted"), ("True", "Programmed"), ("False", "NoPods")]);
-        check(facts(Ok(()), Some(3), counts(2, 2)), [("True", "Programmed"), ("True", "Accepted"), ("True", "Programmed"), ("False", "AllPodsGated")]);
-        check(facts(Ok(()), Some(3), counts(5, 2)), [("True", "Programmed"), ("True", "Accepted"), ("True", "Programmed"), ("True", "SomePodsGated")]);
-        check(facts(invalid(), Some(2), counts(2, 0)), [("False", "Invalid"), ("False", "Invalid"), ("False", "OldGenerationInForce"), ("True", "Found")]);
-        check(facts(invalid(), None, None), [("False", "Invalid"), ("False", "Invalid"), ("False", "Invalid"), ("Unknown", "CountingDisabled")]);
+        check(
+            facts(Ok(()), Some(3), counts(2, 0)),
+            [("True", "Programmed"), ("True", "Accepted"), ("True", "Programmed"), ("True", "Found")],
+        );
+        check(
+            facts(Ok(()), Some(3), counts(0, 0)),
+            [("True", "Programmed"), ("True", "Accepted"), ("True", "Programmed"), ("False", "NoPods")],
+        );
+        check(
+            facts(Ok(()), Some(3), counts(2, 2)),
+            [("True", "Programmed"), ("True", "Accepted"), ("True", "Programmed"), ("False", "AllPodsGated")],
+        );
+        check(
+            facts(Ok(()), Some(3), counts(5, 2)),
+            [("True", "Programmed"), ("True", "Accepted"), ("True", "Programmed"), ("True", "SomePodsGated")],
+        );
+        check(
+            facts(invalid(), Some(2), counts(2, 0)),
+            [("False", "Invalid"), ("False", "Invalid"), ("False", "OldGenerationInForce"), ("True", "Found")],
+        );
+        check(
+            facts(invalid(), None, None),
+            [("False", "Invalid"), ("False", "Invalid"), ("False", "Invalid"), ("Unknown", "CountingDisabled")],
+        );
         check(
             ScrapeFacts { verdicts: BTreeMap::new(), ..facts(Ok(()), None, counts(0, 0)) },
             [("False", "NotSelected"), ("False", "NotSelected"), ("False", "NotSelected"), ("False", "NoPods")],
@@ -200,6 +223,9 @@ mod tests {
         let second = summarize_scrape(&first, &facts, &now(99));
         assert_eq!(first, second);
         let message = &get(&first.conditions, "TargetsFound").unwrap().message;
-        assert_eq!(message, "5 pods match, 4 lack prometheus.io/scrape: \"true\": for example web-0, web-1, web-2 and 1 more");
+        assert_eq!(
+            message,
+            "5 pods match, 4 lack prometheus.io/scrape: \"true\": for example web-0, web-1, web-2 and 1 more"
+        );
     }
 }

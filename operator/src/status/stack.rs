@@ -173,13 +173,17 @@ pub fn summarize_stack(old: &LogStackStatus, facts: &StackFacts, now: &Time) -> 
         replicas: Some(set.replicas),
         ready_replicas: Some(set.ready),
         selector: Some(facts.selector.clone()),
-        image: facts.images.as_ref().map(|images| ImagesStatus {
-            engine: images.engine.clone(),
-            collector: images.collector.clone(),
-        }),
+        image: facts
+            .images
+            .as_ref()
+            .map(|images| ImagesStatus { engine: images.engine.clone(), collector: images.collector.clone() }),
         version: facts.version.clone().or_else(|| old.version.clone()),
         engine: Some(EngineStatus {
-            ready: if facts.engine.external.is_some() { "external".to_owned() } else { format!("{}/{}", set.ready, set.desired) },
+            ready: if facts.engine.external.is_some() {
+                "external".to_owned()
+            } else {
+                format!("{}/{}", set.ready, set.desired)
+            },
             revision: set.revision.clone(),
             url: Some(facts.url.clone()),
         }),
@@ -241,7 +245,11 @@ fn ready(facts: &StackFacts, inputs: [&Said; 5], stalled: Option<&Said>) -> Said
         ("RollingOut".to_owned(), "the engine's pod is being replaced".to_owned())
     } else if !engine.holds() || !available.holds() {
         ("EngineNotReady".to_owned(), engine.message.clone())
-    } else if !facts.collector.is_disabled && !facts.collector.set.is_rolled_out() && facts.collector.problem.is_none() && facts.collector.pod_security.is_none() {
+    } else if !facts.collector.is_disabled
+        && !facts.collector.set.is_rolled_out()
+        && facts.collector.problem.is_none()
+        && facts.collector.pod_security.is_none()
+    {
         ("RollingOut".to_owned(), "collectors are being replaced".to_owned())
     } else if !collector.holds() {
         ("CollectorNotReady".to_owned(), collector.message.clone())
@@ -263,7 +271,9 @@ fn available(facts: &StackFacts) -> Said {
         Some(Ok(())) => Said::new(kind, true, "ExternalAnswers", format!("{} answers", facts.url)),
         Some(Err(why)) => Said::new(kind, false, "ExternalUnreachable", format!("{}: {why}", facts.url)),
         None if facts.engine.is_hibernated => Said::new(kind, false, "Hibernated", "engine.replicas is 0"),
-        None if facts.engine.set.ready > 0 => Said::new(kind, true, "EngineAnswers", "the engine takes and answers requests"),
+        None if facts.engine.set.ready > 0 => {
+            Said::new(kind, true, "EngineAnswers", "the engine takes and answers requests")
+        }
         None => Said::new(kind, false, "EngineNotReady", "no pod of the engine is ready"),
     }
 }
@@ -338,7 +348,11 @@ fn collector_ready(facts: &StackFacts) -> Said {
         let message = format!("the namespace does not let in pods that read the node's logs (hint: {command})");
         return Said::new(kind, false, "PodSecurity", message);
     }
-    if let Some(problem) = collector.problem.as_ref().filter(|_| set.available + collector.max_unavailable < set.desired || !set.is_rolled_out()) {
+    if let Some(problem) = collector
+        .problem
+        .as_ref()
+        .filter(|_| set.available + collector.max_unavailable < set.desired || !set.is_rolled_out())
+    {
         return Said::new(kind, false, problem.reason, problem.message.clone());
     }
     if set.exists && set.is_current && set.desired == 0 {
@@ -364,7 +378,12 @@ fn progressing(facts: &StackFacts, engine: &Said, collector: &Said) -> Said {
     let is_resizing = matches!(facts.storage.resize, Some(Resize::Resizing | Resize::PodRestartNeeded));
     if is_rolling(facts) && facts.is_overdue {
         let what = if engine.holds() { collector } else { engine };
-        return Said::new(kind, false, "ProgressDeadlineExceeded", format!("nothing has moved for 15 minutes: {}", what.message));
+        return Said::new(
+            kind,
+            false,
+            "ProgressDeadlineExceeded",
+            format!("nothing has moved for 15 minutes: {}", what.message),
+        );
     }
     if is_rolling(facts) && facts.failed.is_empty() && !facts.is_paused {
         return Said::new(kind, true, "RollingOut", "pods are being replaced or started");
@@ -425,11 +444,15 @@ fn storage_resized(storage: &StorageFacts) -> Said {
     match resize {
         Resize::AsRequested => Said::new(kind, true, "AsRequested", format!("the volume has {capacity}")),
         Resize::Resizing => Said::new(kind, false, "Resizing", format!("claim {claim} grows to {requested}")),
-        Resize::PodRestartNeeded => {
-            Said::new(kind, false, "PodRestartNeeded", format!("claim {claim} grows when the engine's pod starts again"))
-        }
+        Resize::PodRestartNeeded => Said::new(
+            kind,
+            false,
+            "PodRestartNeeded",
+            format!("claim {claim} grows when the engine's pod starts again"),
+        ),
         Resize::ShrinkRefused => {
-            let message = format!("claim {claim} has {capacity} and does not shrink to {requested} (hint: set the size back)");
+            let message =
+                format!("claim {claim} has {capacity} and does not shrink to {requested} (hint: set the size back)");
             Said::new(kind, false, "ShrinkRefused", message)
         }
         Resize::ExpansionStuck => {
@@ -447,11 +470,28 @@ fn storage_resized(storage: &StorageFacts) -> Said {
 fn storage_pressure(storage: &StorageFacts) -> Said {
     let kind = "StoragePressure";
     match storage.pressure {
-        Pressure::Unknown => Said::new(kind, Truth::Unknown, "Unknown", "the engine does not say how full its volume is"),
+        Pressure::Unknown => {
+            Said::new(kind, Truth::Unknown, "Unknown", "the engine does not say how full its volume is")
+        }
         Pressure::Enough(used) => Said::new(kind, false, "Enough", format!("about {used} % are used")),
-        Pressure::Week(used) => Said::new(kind, true, "FillsWithin7Days", format!("about {used} % are used (hint: raise storage.size or shorten retention)")),
-        Pressure::Day(used) => Said::new(kind, true, "FillsWithin1Day", format!("about {used} % are used (hint: raise storage.size or shorten retention)")),
-        Pressure::NearlyFull(used) => Said::new(kind, true, "NearlyFull", format!("about {used} % are used (hint: raise storage.size or shorten retention)")),
+        Pressure::Week(used) => Said::new(
+            kind,
+            true,
+            "FillsWithin7Days",
+            format!("about {used} % are used (hint: raise storage.size or shorten retention)"),
+        ),
+        Pressure::Day(used) => Said::new(
+            kind,
+            true,
+            "FillsWithin1Day",
+            format!("about {used} % are used (hint: raise storage.size or shorten retention)"),
+        ),
+        Pressure::NearlyFull(used) => Said::new(
+            kind,
+            true,
+            "NearlyFull",
+            format!("about {used} % are used (hint: raise storage.size or shorten retention)"),
+        ),
     }
 }
 
@@ -460,7 +500,12 @@ fn scrapes_accepted(facts: &StackFacts) -> Said {
     let (selected, accepted, rejected) = &facts.scrapes;
     match rejected.is_empty() {
         true => Said::new(kind, true, "Accepted", format!("{accepted} of {selected} LogScrapes are in force")),
-        false => Said::new(kind, false, "SomeRejected", format!("{} of {selected} LogScrapes are not in force: {}", rejected.len(), listed(rejected))),
+        false => Said::new(
+            kind,
+            false,
+            "SomeRejected",
+            format!("{} of {selected} LogScrapes are not in force: {}", rejected.len(), listed(rejected)),
+        ),
     }
 }
 
