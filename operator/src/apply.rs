@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::error::{ApplyError, Refusal, classify, is_not_found};
+use crate::error::{ApplyError, Refusal, classify};
 use crate::metrics::Metrics;
 use crate::object::{Kind, Object, ObjectId};
 use crate::subset::first_difference;
@@ -103,7 +103,8 @@ impl Applier {
     /// # Errors
     /// The API server's.
     pub async fn observe(&self, id: &ObjectId) -> Result<Option<Arc<Value>>, ApplyError> {
-        if let Some(known) = self.world.object(id) {
+        // Prometheus' kinds are not watched: what we know of them may be old.
+        if let Some(known) = self.world.object(id).filter(|_| !id.kind.is_optional()) {
             return Ok(Some(known));
         }
         match self.timed(id, self.api(id).get(&id.name)).await {
@@ -121,12 +122,7 @@ impl Applier {
         match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
-                let (refusal, message) = classify(&error, Some(id.kind));
-                let refusal = if is_not_found(&error) && refusal == Refusal::KindMissing {
-                    Refusal::KindMissing
-                } else {
-                    refusal
-                };
+                let (refusal, message) = classify(&error);
                 Err(ApplyError { id: id.clone(), refusal, message })
             }
             Err(_) => {

@@ -2,7 +2,7 @@
 
 use kube::core::Status;
 
-use crate::object::{Kind, ObjectId};
+use crate::object::ObjectId;
 
 /// Why the API server said no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,15 +65,15 @@ pub struct ApplyError {
 impl ApplyError {
     /// Of an error of the client.
     pub fn new(id: &ObjectId, error: &kube::Error) -> Self {
-        let (refusal, message) = classify(error, Some(id.kind));
+        let (refusal, message) = classify(error);
         Self { id: id.clone(), refusal, message }
     }
 }
 
 /// Why, and in whose words.
-pub fn classify(error: &kube::Error, kind: Option<Kind>) -> (Refusal, String) {
+pub fn classify(error: &kube::Error) -> (Refusal, String) {
     match error {
-        kube::Error::Api(status) => (of_status(status, kind), status.message.clone()),
+        kube::Error::Api(status) => (of_status(status), status.message.clone()),
         kube::Error::Service(source) if source.to_string().contains("timed out") => {
             (Refusal::Timeout, "the API server did not answer in time".to_owned())
         }
@@ -82,7 +82,7 @@ pub fn classify(error: &kube::Error, kind: Option<Kind>) -> (Refusal, String) {
     }
 }
 
-fn of_status(status: &Status, kind: Option<Kind>) -> Refusal {
+fn of_status(status: &Status) -> Refusal {
     let message = status.message.as_str();
     match status.code {
         403 if message.contains("is being terminated") => Refusal::Terminating,
@@ -96,7 +96,9 @@ fn of_status(status: &Status, kind: Option<Kind>) -> Refusal {
         400 | 422 if message.contains("denied") => Refusal::AdmissionDenied,
         400 | 422 => Refusal::Invalid,
         404 if message.contains("namespaces") => Refusal::NamespaceMissing,
-        404 if kind.is_some_and(Kind::is_optional) => Refusal::KindMissing,
+        404 if message.contains("could not find the requested resource") || message.contains("page not found") => {
+            Refusal::KindMissing
+        }
         404 => Refusal::NamespaceMissing,
         409 => Refusal::Conflict,
         504 => Refusal::Timeout,
@@ -123,7 +125,7 @@ mod tests {
         #[track_caller]
         fn check(code: u16, message: &str, want: Refusal) {
             let error = kube::Error::Api(Status::failure(message, "").with_code(code).boxed());
-            assert_eq!(classify(&error, Some(Kind::ConfigMap)).0, want, "{message}");
+            assert_eq!(classify(&error).0, want, "{message}");
         }
         check(403, "services \"a\" is forbidden: User \"x\" cannot patch resource", Refusal::Forbidden);
         check(

@@ -92,7 +92,7 @@ pub(super) async fn cleanup(
         }
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
         Err(error) => {
-            let (refusal, message) = classify(&error, None);
+            let (refusal, message) = classify(&error);
             Err(PassError { refusal, message })
         }
     }
@@ -146,7 +146,7 @@ pub(super) async fn bury_datasource(
                 Ok(()) => Ok(false),
                 Err(error) if crate::error::is_not_found(&error) => Ok(true),
                 Err(error) => {
-                    let (refusal, message) = classify(&error, Some(id.kind));
+                    let (refusal, message) = classify(&error);
                     let refusal = if refusal == Refusal::Invalid { Refusal::Forbidden } else { refusal };
                     Err(ApplyError { id: id.clone(), refusal, message })
                 }

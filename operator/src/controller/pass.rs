@@ -105,7 +105,11 @@ impl<'a> Pass<'a> {
         facts.missing = missing;
         facts.is_paused = self.is_paused;
         facts.images = Some(images);
-        facts.hashes = hashes(&rendered, &plan);
+        let applied = self.stack.status.as_ref().and_then(|status| status.last_applied_config_hash.clone());
+        facts.hashes = match applied {
+            Some(applied) if self.is_paused => applied,
+            _ => hashes(&rendered, &plan),
+        };
         facts.grafana.written =
             written.or_else(|| self.stack.status.as_ref().and_then(|status| status.grafana.clone()));
         let rejected = plan.rejected().map(|(key, why)| format!("{key}: {}", why.message)).collect();
@@ -165,7 +169,7 @@ impl<'a> Pass<'a> {
                     missing.push(("SecretNotFound", message));
                 }
                 Err(error) => {
-                    let (_, message) = classify(error, None);
+                    let (_, message) = classify(error);
                     missing
                         .push(("SecretNotFound", format!("Secret {}/{name} ({path}): {message}", self.key.namespace)));
                 }
@@ -365,6 +369,7 @@ impl<'a> Pass<'a> {
                 let template = self.context.memories.with(self.key, |memory| memory.recreating.take());
                 if let Some(template) = template {
                     object.value["spec"]["template"] = template;
+                    self.context.queue.add(super::Item::Stack(self.key.clone()), Duration::from_secs(1));
                 }
             }
         }
@@ -422,9 +427,14 @@ impl<'a> Pass<'a> {
         }
         match finalize::set_finalizer(self.context, &self.stack, lives_outside).await {
             Ok(()) => true,
+            // Somebody wrote at the same time: the watch brings it, and the next pass tries again.
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                self.context.queue.add(super::Item::Stack(self.key.clone()), Duration::from_secs(1));
+                false
+            }
             Err(error) => {
                 let id = ObjectId::new(Kind::ConfigMap, &self.key.namespace, &self.key.name);
-                let (refusal, message) = classify(&error, None);
+                let (refusal, message) = classify(&error);
                 self.failed.push(ApplyError { id, refusal, message });
                 false
             }
@@ -509,7 +519,8 @@ impl<'a> Pass<'a> {
             // The new data source must be there before the old one goes.
             let is_datasource = id.name == self.names.datasource();
             let has_moved = built.objects.iter().any(|object| object.id.name == id.name && object.id.kind == id.kind);
-            if is_datasource && has_moved && self.grafana_error.is_some() {
+            let is_grafana = is_datasource || id.name == self.names.dashboards();
+            if is_grafana && has_moved && self.grafana_error.is_some() {
                 continue;
             }
             let buries = is_datasource && !has_moved && self.stack.spec.grafana.datasource.remove_on_delete;

@@ -110,7 +110,7 @@ async fn write(context: &Context, scrape: &LogScrape, status: LogScrapeStatus) -
         }
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
         Err(error) => {
-            let (refusal, message) = classify(&error, None);
+            let (refusal, message) = classify(&error);
             let refusal = if refusal == Refusal::Invalid { Refusal::Forbidden } else { refusal };
             Err(PassError { refusal, message: format!("status of LogScrape {key}: {message}") })
         }

@@ -24,7 +24,7 @@ use super::{Context, Item, PassError, RESYNC, finalize};
 use crate::error::{Refusal, classify};
 use crate::names;
 use crate::status::{get, summarize_stack};
-use crate::world::{Decoded, Key};
+use crate::world::{Decoded, Key, Verdicts};
 
 /// Another look while something is under way.
 const UNDER_WAY: Duration = Duration::from_secs(30);
@@ -47,6 +47,8 @@ pub(super) async fn reconcile(context: &Arc<Context>, key: &Key) -> Result<Optio
     };
     let id = stack.metadata.labels.as_ref().and_then(|labels| labels.get(names::CONTROLLER_ID));
     if id.map(String::as_str) != context.settings.controller_id.as_deref() {
+        // Another operator's: here it selects nothing.
+        context.world.set_verdicts(key, Verdicts::new());
         return Ok(None);
     }
     if stack.metadata.deletion_timestamp.is_some() {
@@ -54,6 +56,8 @@ pub(super) async fn reconcile(context: &Arc<Context>, key: &Key) -> Result<Optio
     }
     if context.world.namespace(&key.namespace).is_terminating {
         // Nothing can be made there, and all of it goes.
+        let changed = context.world.set_verdicts(key, Verdicts::new());
+        wake_scrapes(context, changed);
         return Ok(None);
     }
     let pass = Pass::new(context, key, stack.clone());
@@ -67,7 +71,8 @@ pub(super) async fn reconcile(context: &Arc<Context>, key: &Key) -> Result<Optio
     }
     match error {
         Some(error) => Err(error),
-        None if again_soon => Ok(Some(UNDER_WAY)),
+        // No later than what is only said when it lasts.
+        None if again_soon => Ok(Some(UNDER_WAY.min(context.patience * 2))),
         None => Ok(Some(RESYNC)),
     }
 }
@@ -103,7 +108,7 @@ async fn undecodable(
     match api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(&body)).await {
         Ok(_) => Ok(()),
         Err(error) => {
-            let (refusal, message) = classify(&error, None);
+            let (refusal, message) = classify(&error);
             Err(PassError { refusal, message })
         }
     }
@@ -128,7 +133,7 @@ async fn write(context: &Context, key: &Key, stack: &LogStack, status: &LogStack
         }
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
         Err(error) => {
-            let (refusal, message) = classify(&error, None);
+            let (refusal, message) = classify(&error);
             let refusal = if refusal == Refusal::Invalid { Refusal::AdmissionDenied } else { refusal };
             Err(PassError { refusal, message: format!("status of LogStack {key}: {message}") })
         }
