@@ -194,10 +194,8 @@ async fn handle(State(api): State<Arc<MemoryApi>>, request: Request) -> Response
         return failure(StatusCode::NOT_FOUND, "NotFound", "the server could not find the requested resource");
     };
     let query = uri.query().unwrap_or_default().to_owned();
-    let header =
-        |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    let is_metadata = header("accept").contains("PartialObjectMetadata");
-    let content_type = header("content-type");
+    let is_metadata = header(&request, "accept").contains("PartialObjectMetadata");
+    let content_type = header(&request, "content-type");
     let method = request.method().clone();
     if method == Method::GET && query.contains("watch=true") {
         return watch(&api, target.path, &query, is_metadata);
@@ -208,12 +206,28 @@ async fn handle(State(api): State<Arc<MemoryApi>>, request: Request) -> Response
     }
     let body = axum::body::to_bytes(request.into_body(), 16 << 20).await.unwrap_or_default();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    answer(&api, &method, &target, &query, is_metadata, body, &content_type)
+}
+
+fn header(request: &Request, name: &str) -> String {
+    request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+fn answer(
+    api: &MemoryApi,
+    method: &Method,
+    target: &Target,
+    query: &str,
+    is_metadata: bool,
+    body: Value,
+    content_type: &str,
+) -> Response {
     let mut store = api.state.lock();
     let path = target.path.clone();
     let missing = || failure(StatusCode::NOT_FOUND, "NotFound", &format!("{} \"{}\" not found", path.1, path.3));
     let namespace = ("v1".to_owned(), "namespaces".to_owned(), String::new(), path.2.clone());
-    match method {
-        Method::GET if path.3.is_empty() => list(&store, &path, &query, is_metadata),
+    match *method {
+        Method::GET if path.3.is_empty() => list(&store, &path, query, is_metadata),
         Method::GET => store.objects.get(&path).map_or_else(missing, ok),
         Method::POST | Method::PATCH if !path.2.is_empty() && !store.objects.contains_key(&namespace) => {
             failure(StatusCode::NOT_FOUND, "NotFound", &format!("namespaces \"{}\" not found", path.2))
@@ -239,7 +253,7 @@ async fn handle(State(api): State<Arc<MemoryApi>>, request: Request) -> Response
             let written = api.put(&mut store, path, body);
             ok(&written)
         }
-        Method::PATCH => patch(&api, &mut store, &target, &body, &content_type),
+        Method::PATCH => patch(api, &mut store, target, &body, content_type),
         Method::DELETE => {
             let Some(old) = store.objects.get(&path).cloned() else { return missing() };
             let wanted = &body["preconditions"]["uid"];
@@ -247,7 +261,7 @@ async fn handle(State(api): State<Arc<MemoryApi>>, request: Request) -> Response
                 return failure(StatusCode::CONFLICT, "Conflict", "the uid does not match");
             }
             if body["propagationPolicy"] == "Orphan" {
-                orphan(&api, &mut store, &old["metadata"]["uid"]);
+                orphan(api, &mut store, &old["metadata"]["uid"]);
             }
             api.delete(&mut store, &path);
             ok(&old)
