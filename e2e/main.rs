@@ -1,4 +1,4 @@
-//! The operator's scenarios on a cluster: in memory always, on a real API server where there is one.
+//! The operator's scenarios on a cluster: on a real API server where there is one, in memory with `E2E_IN_MEMORY=1`.
 //!
 //! `KUBEBUILDER_ASSETS` names a folder with etcd, kube-apiserver and, if it is there, kube-controller-manager; `KUBECONFIG`
 //! a cluster that runs. Where neither is set the second half says so in one line and is skipped.
@@ -44,12 +44,20 @@ fn crypto() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn in_memory() {
+    if std::env::var_os("E2E_IN_MEMORY").is_none() {
+        eprintln!("skipped: E2E_IN_MEMORY is not set");
+        return;
+    }
     crypto();
     all(&Cluster::in_memory().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_in_memory() {
+    if std::env::var_os("E2E_IN_MEMORY").is_none() {
+        eprintln!("skipped: E2E_IN_MEMORY is not set");
+        return;
+    }
     crypto();
     let cluster = Cluster::in_memory().await;
     let operator = cluster.operator(|_| {}).await;
