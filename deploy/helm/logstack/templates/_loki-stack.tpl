@@ -95,7 +95,7 @@
 {{- $value = regexReplaceAll "^([0-9]+) ?([kKmMgG])[iI]?[bB]?$" (toString $value) "${1}${2}i" | replace "k" "K" | replace "m" "M" | replace "g" "G" }}
 {{- end }}
 {{- $_ := set $limits (index $typed $key) $value }}
-{{- else if has $key (list "enforce_metric_name" "split_queries_by_interval" "max_cache_freshness_per_query") }}
+{{- else if has $key (list "enforce_metric_name" "max_cache_freshness_per_query") }}
 {{- else if not (kindIs "invalid" $value) }}{{- $_ := set $extraLimits $key $value }}
 {{- end }}
 {{- end }}
