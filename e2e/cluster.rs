@@ -91,15 +91,17 @@ impl Cluster {
                 .expect("etcd starts"),
         );
         std::fs::write(dir.join("tokens.csv"), "admin,admin,admin,system:masters\n").expect("a token file");
-        let key = rcgen::KeyPair::generate().expect("a key").serialize_pem();
-        std::fs::write(dir.join("sa.key"), key).expect("a key file");
+        // Two files: in a private key of PKCS#8 kube-apiserver does not find the public one.
+        let key = rcgen::KeyPair::generate().expect("a key");
+        std::fs::write(dir.join("sa.key"), key.serialize_pem()).expect("a key file");
+        std::fs::write(dir.join("sa.pub"), key.public_key_pem()).expect("a key file");
         let flag = |name: &str, file: &str| format!("--{name}={}", dir.join(file).display());
         processes.push(
             Command::new(assets.join("kube-apiserver"))
                 .arg(format!("--etcd-servers={etcd_url}"))
                 .arg(format!("--secure-port={secure}"))
                 .args([flag("cert-dir", "certs"), flag("token-auth-file", "tokens.csv")])
-                .args([flag("service-account-key-file", "sa.key"), flag("service-account-signing-key-file", "sa.key")])
+                .args([flag("service-account-key-file", "sa.pub"), flag("service-account-signing-key-file", "sa.key")])
                 .args(["--service-account-issuer=https://e2e", "--authorization-mode=RBAC", "--bind-address=127.0.0.1"])
                 .args(["--service-cluster-ip-range=10.0.0.0/16", "--disable-admission-plugins=ServiceAccount"])
                 .stdout(log("apiserver.out"))
@@ -117,7 +119,8 @@ impl Cluster {
         let client = Client::try_from(config.clone()).expect("a client");
         let start = Instant::now();
         while client.apiserver_version().await.is_err() {
-            if start.elapsed() > Duration::from_secs(120) {
+            let has_ended = processes.iter_mut().any(|process| !matches!(process.try_wait(), Ok(None)));
+            if has_ended || start.elapsed() > Duration::from_secs(120) {
                 let log = std::fs::read_to_string(dir.join("apiserver.log")).unwrap_or_default();
                 panic!("kube-apiserver does not answer:\n{}", &log[log.len().saturating_sub(4000)..]);
             }

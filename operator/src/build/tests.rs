@@ -196,7 +196,7 @@ fn every_field_changes_exactly_its_objects() {
 
     // engine: pods roll
     check("{engine: {image: other}}", ENGINE_POD);
-    check("{engine: {resources: {requests: {cpu: '2'}}}}", ENGINE_POD);
+    check("{engine: {resources: {requests: {cpu: '2'}}}}", ENGINE_FILE); // the default memory limit goes with it
     check("{engine: {resources: {limits: {memory: 4Gi}}}}", ENGINE_FILE); // also its budget
     check("{engine: {env: [{name: A, value: b}]}}", ENGINE_POD);
     check(
