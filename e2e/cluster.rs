@@ -21,6 +21,9 @@ use crate::memory::{MemoryApi, Path};
 /// Longest wait for anything.
 pub const DEADLINE: Duration = Duration::from_secs(45);
 
+/// Place of kube-apiserver among the processes: etcd comes before it.
+const API_SERVER: usize = 1;
+
 /// A running cluster.
 pub struct Cluster {
     pub config: Config,
@@ -141,6 +144,24 @@ impl Cluster {
             eprintln!("no kube-controller-manager: its work is played");
         }
         Self { config, client, memory: None, processes, folder: Some(folder) }
+    }
+
+    /// Whether [`set_away`](Self::set_away) works here: not on a cluster of others.
+    pub fn can_be_away(&self) -> bool {
+        self.memory.is_some() || !self.processes.is_empty()
+    }
+
+    /// Takes the API server away, or gives it back. A real one is frozen: its connections stay open and say nothing, which
+    /// is the worse case.
+    pub fn set_away(&self, is_away: bool) {
+        if let Some(memory) = &self.memory {
+            memory.is_away.store(is_away, std::sync::atomic::Ordering::SeqCst);
+        }
+        if let Some(server) = self.processes.get(API_SERVER) {
+            let signal = if is_away { "-STOP" } else { "-CONT" };
+            let status = Command::new("kill").args([signal, &server.id().to_string()]).status().expect("kill runs");
+            assert!(status.success(), "kill {signal}: {status}");
+        }
     }
 
     /// Installs the definitions.
@@ -431,6 +452,16 @@ impl Cluster {
 
 async fn play_once(client: &Client) -> Result<(), kube::Error> {
     use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
+    use k8s_openapi::api::storage::v1::StorageClass;
+    // Without a class whose volumes grow the API server refuses to grow a claim.
+    let classes: Api<StorageClass> = Api::all(client.clone());
+    if classes.get_opt("standard").await?.is_none() {
+        let class = serde_json::from_value(json!({
+            "metadata": { "name": "standard", "annotations": { "storageclass.kubernetes.io/is-default-class": "true" } },
+            "provisioner": "e2e/played", "allowVolumeExpansion": true,
+        }));
+        classes.create(&PostParams::default(), &class.expect("a storage class")).await?;
+    }
     let nodes: Api<Node> = Api::all(client.clone());
     if nodes.get_opt("node").await?.is_none() {
         let node = serde_json::from_value(json!({ "metadata": { "name": "node" } })).expect("a node");
@@ -444,13 +475,14 @@ async fn play_once(client: &Client) -> Result<(), kube::Error> {
         let (name, namespace) = (claim.metadata.name.unwrap_or_default(), claim.metadata.namespace.unwrap_or_default());
         let wanted = serde_json::to_value(&claim.spec).unwrap_or_default()["resources"]["requests"].clone();
         let status = serde_json::to_value(&claim.status).unwrap_or_default();
+        let class = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.clone());
         let volume = format!("{namespace}-{name}");
         if status["phase"] != "Bound" && volumes.get_opt(&volume).await?.is_none() {
             let body = json!({
                 "metadata": { "name": volume },
                 "spec": {
                     "capacity": wanted, "accessModes": ["ReadWriteOnce"], "hostPath": { "path": "/tmp" },
-                    "claimRef": { "namespace": namespace, "name": name },
+                    "claimRef": { "namespace": namespace, "name": name }, "storageClassName": class,
                 },
             });
             let body = serde_json::from_value(body).expect("a volume");
@@ -486,7 +518,8 @@ async fn play_once(client: &Client) -> Result<(), kube::Error> {
         } else {
             json!({ "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] })
         };
-        if value["phase"] != status["phase"] {
+        // A pod is pending from the start: that alone says nothing.
+        if value["phase"] != status["phase"] || value["containerStatuses"] != status["containerStatuses"] {
             let patch = json!({ "status": status });
             let _ = api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await;
         }

@@ -69,44 +69,53 @@ async fn in_memory() {
     all(&Cluster::in_memory().await).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_in_memory() {
-    if std::env::var_os("E2E_IN_MEMORY").is_none() {
-        eprintln!("skipped: E2E_IN_MEMORY is not set");
-        return;
-    }
+/// A real cluster where there is one, else the one in memory; `None`: `variable`, which asks for the test, is not set.
+async fn any_cluster(variable: &str) -> Option<(Cluster, u64)> {
+    let Some(number) = std::env::var(variable).ok().and_then(|text| text.parse().ok()) else {
+        eprintln!("skipped: {variable} is not set to a number");
+        return None;
+    };
     crypto();
-    let cluster = Cluster::in_memory().await;
+    let cluster = match Cluster::real().await {
+        Some(cluster) => cluster,
+        None => Cluster::in_memory().await,
+    };
+    cluster.play_real();
+    cluster.install_crds().await;
+    Some((cluster, number))
+}
+
+/// 5 LogStacks, 200 LogScrapes, then nothing for `E2E_IDLE_SECONDS`. Long, so only when it is asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many() {
+    let Some((cluster, idle)) = any_cluster("E2E_IDLE_SECONDS").await else { return };
     let operator = cluster.operator(|_| {}).await;
     scenarios::many(&cluster, 5, 200).await;
-    let memory = cluster.memory.as_ref().expect("the one in memory");
-    let (requests, writes) = (
-        memory.requests.load(std::sync::atomic::Ordering::SeqCst),
-        memory.writes.load(std::sync::atomic::Ordering::SeqCst),
-    );
+    let count = |verbs: &[&str]| -> f64 {
+        verbs.iter().map(|verb| operator.metrics.sum("logstack_operator_api_requests_total", &[("verb", verb)])).sum()
+    };
+    let writes = || count(&["post", "put", "patch", "delete"]);
+    let (requests, written) = (count(&["get"]) + writes(), writes());
     // What has just converged may still be looked at once more.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let settled = memory.writes.load(std::sync::atomic::Ordering::SeqCst);
-    let idle: u64 = std::env::var("E2E_IDLE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
+    let settled = writes();
     tokio::time::sleep(Duration::from_secs(idle)).await;
-    let after = memory.writes.load(std::sync::atomic::Ordering::SeqCst);
-    eprintln!("{requests} requests by all, {writes} of them writes; {} writes in {idle} idle seconds", after - settled);
-    assert_eq!(after, settled, "an idle operator writes nothing");
+    let after = writes();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let memory = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or("VmRSS unknown");
+    eprintln!("{requests} requests, {written} of them writes; {} writes in {idle} idle seconds", after - settled);
+    eprintln!("with the test itself: {memory}");
+    assert!(after == settled, "an idle operator writes nothing");
     operator.stop().await.expect("it stops");
 }
 
-/// A minute without the API server. Long, so only when it is asked for.
+/// The API server is away for `E2E_AWAY_SECONDS`. Long, so only when it is asked for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_minute_away() {
-    let Ok(seconds) = std::env::var("E2E_AWAY_SECONDS") else {
-        eprintln!("skipped: E2E_AWAY_SECONDS is not set");
-        return;
-    };
-    crypto();
-    let cluster = Cluster::in_memory().await;
+    let Some((cluster, seconds)) = any_cluster("E2E_AWAY_SECONDS").await else { return };
     let operator = cluster.operator(|_| {}).await;
     let start = Instant::now();
-    scenarios::outage(&cluster, Duration::from_secs(seconds.parse().expect("seconds"))).await;
+    scenarios::outage(&cluster, Duration::from_secs(seconds)).await;
     eprintln!("away for {seconds} s, converged after {:?}", start.elapsed());
     operator.stop().await.expect("it stops");
 }
