@@ -65,8 +65,10 @@ fn add(filter: &ast::LabelFilter, may_escape: bool, hints: &mut Vec<FieldHint>) 
                 return;
             };
             if may_escape {
-                // Any character may be written as an escape.
-                literals.alternatives.push(vec![Needle::exact(b"\\")]);
+                // Any character may be written as `\u0045`, some also shorter.
+                let has_short = |c: char| matches!(c, '"' | '\\' | '/' | '\'') || c.is_control();
+                let escape: &[u8] = if matcher.value.contains(has_short) { b"\\" } else { b"\\u" };
+                literals.alternatives.push(vec![Needle::exact(escape)]);
             }
             hints.push(FieldHint::new(&matcher.name, literals));
         }

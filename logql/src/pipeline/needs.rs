@@ -53,12 +53,13 @@ impl Needs {
         self.wanted.get(name.idx()).copied().unwrap_or(false)
     }
 
-    /// True when a needed label is `prefix` or lies below it (`prefix_…`).
+    /// True when a needed label is `prefix` or lies below it (`prefix_…`); all lie below the empty one.
     pub(crate) fn contains_below(&self, prefix: &str, names: &Names) -> bool {
         self.all
             || self.wanted.iter().enumerate().any(|(idx, wanted)| {
                 let name = names.text(NameId(idx as u32));
-                *wanted && name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+                let is_below = |rest: &str| prefix.is_empty() || rest.is_empty() || rest.starts_with('_');
+                *wanted && name.strip_prefix(prefix).is_some_and(is_below)
             })
     }
 }

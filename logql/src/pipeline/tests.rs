@@ -244,10 +244,11 @@ fn hints_name_text_that_must_occur() {
         let want: Vec<(String, String)> = want.iter().map(|(l, t)| ((*l).to_owned(), (*t).to_owned())).collect();
         assert_eq!(got, want, "{pipeline}");
     }
-    check("| json | level=\"ERROR\"", &[("level", "ERROR|\\")]);
+    check("| json | level=\"ERROR\"", &[("level", "ERROR|\\u")]);
+    check("| json | path=\"/a\"", &[("path", "/a|\\")]);
     check("| pattern \"<a> <_>\" | a=\"x y\"", &[("a", "x&y")]);
     check("| level=\"ERROR\"", &[]);
-    check("| json | a=\"1\" and b=\"2\"", &[("a", "1|\\"), ("b", "2|\\")]);
+    check("| json | a=\"1\" and b=\"2\"", &[("a", "1|\\u"), ("b", "2|\\u")]);
     check("| json | a=\"1\" or b=\"2\"", &[]);
     check("| json | a!=\"1\"", &[]);
     check("| json | label_format a=\"1\" | a=\"1\"", &[]);
@@ -302,6 +303,18 @@ fn parsed_labels(pipeline: &str, wanted: &Wanted, line: &[u8]) -> Vec<(String, S
     };
     let parsed = output.labels().filter(|(.., category)| *category == Category::Parsed);
     parsed.map(|(name, value, _)| (name.to_owned(), value.to_owned())).collect()
+}
+
+#[test]
+fn escaped_text_passes_filters() {
+    for (stage, line) in [
+        (r#"| json | a="ERROR""#, r#"{"a":"\u0045RROR"}"#),
+        (r#"| json | a="/x""#, r#"{"a":"\/x"}"#),
+        (r#"| logfmt | a="ERROR""#, r#"a="\u0045RROR""#),
+        (r#"| logfmt | a="'x'""#, r#"a="\'x\'""#),
+    ] {
+        assert_eq!(parsed_labels(stage, &Wanted::All, line.as_bytes()).len(), 1, "{stage} on {line}");
+    }
 }
 
 #[test]
