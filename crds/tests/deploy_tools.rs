@@ -266,6 +266,7 @@ fn overlays_build() {
             let name = |object: &Value| format!("{} {}", object["kind"], object["metadata"]["name"]);
             let sorted = |yaml: &str| {
                 let mut objects = documents(yaml);
+                objects.iter_mut().for_each(make_whole);
                 objects.sort_by_key(name);
                 objects
             };
@@ -276,6 +277,20 @@ fn overlays_build() {
             let rules = rules_of(&documents(&yaml), "ClusterRole", "logstack-operator").to_string();
             assert!(!rules.contains("configmaps") && rules.contains("serviceaccounts"), "{rules}");
         }
+    }
+}
+
+/// Writes `0.0` as `0`, as kubectl does.
+fn make_whole(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            if let Some(whole) = number.as_f64().filter(|float| float.fract() == 0.0) {
+                *value = Value::from(whole as i64);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(make_whole),
+        Value::Object(members) => members.values_mut().for_each(make_whole),
+        _ => {}
     }
 }
 
