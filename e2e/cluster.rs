@@ -134,7 +134,12 @@ impl Cluster {
             processes.push(
                 Command::new(manager)
                     .args([flag("kubeconfig", "kubeconfig"), flag("service-account-private-key-file", "sa.key")])
-                    .args(["--leader-elect=false", "--controllers=*,-nodelifecycle,-nodeipam,-cloud-node-lifecycle"])
+                    // No port of its own: two suites run side by side.
+                    .args([
+                        "--leader-elect=false",
+                        "--secure-port=0",
+                        "--controllers=*,-nodelifecycle,-nodeipam,-cloud-node-lifecycle",
+                    ])
                     .stdout(log("manager.out"))
                     .stderr(log("manager"))
                     .spawn()

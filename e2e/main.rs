@@ -96,7 +96,10 @@ async fn many() {
     };
     let writes = || count(&["post", "put", "patch", "delete"]);
     let (requests, written) = (count(&["get"]) + writes(), writes());
-    // What has just converged may still be looked at once more.
+    // Volumes may be bound later than pods are ready; and what has just converged may still be looked at once more.
+    for stack in 0..5 {
+        cluster.condition(&format!("e2e-many-{stack}"), "LogStack", "logs", "StorageResized", "AsRequested").await;
+    }
     tokio::time::sleep(Duration::from_secs(3)).await;
     let settled = writes();
     tokio::time::sleep(Duration::from_secs(idle)).await;
