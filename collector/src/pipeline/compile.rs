@@ -6,8 +6,8 @@ use super::counters::Counters;
 use super::entry::Entry;
 use super::stages::container::{Container, Format};
 use super::stages::{
-    Flow, decolorize, drop, eventlog, json, labels, limit, logfmt, luhn, matching, metrics, multiline, output, pack,
-    regex, replace, sampling, structured_metadata, template, tenant, timestamp,
+    Flow, decolorize, drop, eventlog, geoip, json, labels, limit, logfmt, luhn, matching, metrics, multiline, output,
+    pack, regex, replace, sampling, structured_metadata, template, tenant, timestamp,
 };
 use super::{Context, Next};
 
@@ -36,6 +36,7 @@ pub(super) enum Stage {
     Json(json::JsonExtractor),
     Logfmt(logfmt::Logfmt),
     EventLog(eventlog::EventLog),
+    GeoIp(geoip::GeoIp),
     Replace(replace::Replace),
     Multiline(multiline::Multiline),
     Template(template::Template),
@@ -66,6 +67,7 @@ impl Stage {
             Self::Json(_) => "json",
             Self::Logfmt(_) => "logfmt",
             Self::EventLog(_) => "eventlogmessage",
+            Self::GeoIp(_) => "geoip",
             Self::Replace(_) => "replace",
             Self::Multiline(_) => "multiline",
             Self::Template(_) => "template",
@@ -110,6 +112,7 @@ impl Stage {
             Self::Regex(stage) => stage.run(entry),
             Self::Logfmt(stage) => stage.run(entry),
             Self::EventLog(stage) => stage.run(entry),
+            Self::GeoIp(stage) => stage.run(entry, cx),
             Self::Replace(stage) => stage.run(entry),
             Self::Template(stage) => stage.run(entry),
             Self::Labels(stage) => stage.run(entry),
@@ -152,12 +155,7 @@ fn one(stage: &StageConfig, is_read: bool, counters: &Counters) -> Result<Stage,
         StageConfig::Json(config) => Stage::Json(json::JsonExtractor::new(config, counters)?),
         StageConfig::Logfmt(config) => Stage::Logfmt(logfmt::Logfmt::new(config)),
         StageConfig::EventLogMessage(config) => Stage::EventLog(eventlog::EventLog::new(config)),
-        StageConfig::GeoIp(_) => {
-            return Err(Error::new(
-                "",
-                "needs a MaxMind database, which this collector does not read (hint: remove it)",
-            ));
-        }
+        StageConfig::GeoIp(config) => Stage::GeoIp(geoip::GeoIp::new(config)?),
         StageConfig::Replace(config) => Stage::Replace(replace::Replace::new(config)?),
         StageConfig::Multiline(config) => Stage::Multiline(multiline::Multiline::new(config)?),
         StageConfig::Template(config) => Stage::Template(template::Template::new(config)?),

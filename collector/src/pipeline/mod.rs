@@ -17,6 +17,7 @@ mod entry;
 mod extracted;
 pub mod inspect;
 pub mod jmespath;
+mod mmdb;
 mod stages;
 #[cfg(test)]
 mod testing;

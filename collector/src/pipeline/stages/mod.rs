@@ -4,6 +4,7 @@ pub mod container;
 pub mod decolorize;
 pub mod drop;
 pub mod eventlog;
+pub mod geoip;
 pub mod json;
 pub mod labels;
 pub mod limit;
