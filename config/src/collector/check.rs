@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use super::http::HttpClient;
 use super::stage::check_stages;
 use super::{
-    ClientConfig, CollectorConfig, JobsFile, KubernetesSd, MetadataSource, RelabelAction, RelabelConfig, Role,
-    ScrapeConfig, Source,
+    ClientConfig, CollectorConfig, CollectorServer, DiskBuffer, JobsFile, KubernetesSd, MetadataSource, RelabelAction,
+    RelabelConfig, Role, ScrapeConfig, Source,
 };
+use crate::engine::{ClientAuth, LogFormat};
 use crate::load::Root;
+use crate::units::{ByteSize, GoDuration};
 use crate::yaml::{Report, Rules};
 
 impl Root for CollectorConfig {
@@ -22,21 +24,22 @@ impl Root for CollectorConfig {
         if self.limits_config.readline_rate_enabled && self.limits_config.readline_rate <= 0.0 {
             report.error("limits_config.readline_rate", "is not above 0");
         }
-        if self.wal.enabled && self.wal.dir.is_none() && self.collector.disk_buffer.dir.is_none() {
-            report.error("wal.dir", "is needed with wal.enabled: true");
-        }
-        let in_memory = "has no effect: entries of receivers wait in memory, senders are told to wait";
-        if self.wal.enabled {
-            report.warning("wal.enabled", in_memory);
-        }
-        if self.collector.disk_buffer.dir.is_some() {
-            report.warning("collector.disk_buffer.dir", in_memory);
-        }
+        self.check_buffer(report);
         if self.collector.metadata_source == MetadataSource::Kubelet {
             report.warning("collector.metadata_source", "has no effect: the API server is asked");
         }
-        if self.server.http_tls_config != Default::default() {
-            report.warning("server.http_tls_config", "has no effect: the collector's own pages are served without TLS");
+        check_server(&self.server, "server", report);
+        if self.server.log_format != LogFormat::Logfmt {
+            report.warning(
+                "server.log_format",
+                "has no effect (hint: write --log-format json on the command line, or set LOGSTACK_LOG_FORMAT)",
+            );
+        }
+        if self.server.profiling_enabled {
+            report.warning("server.profiling_enabled", "has no effect: no profiles are served");
+        }
+        if self.target_config.stdin {
+            report.warning("target_config.stdin", "has no effect (hint: run with --stdin)");
         }
         let rate = self.collector.per_container_rate.as_ref();
         if rate.is_some_and(|rate| rate.lines == 0 && rate.bytes.is_zero()) {
@@ -56,6 +59,32 @@ impl Root for JobsFile {
 }
 
 impl CollectorConfig {
+    fn check_buffer(&self, report: &mut Report<'_>) {
+        let (own, is_wal) = (&self.collector.disk_buffer, self.wal.enabled);
+        if is_wal && self.wal.dir.is_none() && own.dir.is_none() {
+            report.error("wal.dir", "is needed with wal.enabled: true");
+        }
+        if is_wal && own.dir.is_some() && self.wal.dir.as_ref().is_some_and(|dir| own.dir.as_ref() != Some(dir)) {
+            report.warning("wal.dir", "is ignored: collector.disk_buffer.dir names the folder");
+        }
+        if !is_wal && own.dir.is_none() {
+            if *own != DiskBuffer::default() {
+                report.error("collector.disk_buffer", "needs the key dir");
+            }
+            return;
+        }
+        if own.max_bytes < ByteSize::mib(1) {
+            report.error("collector.disk_buffer.max_bytes", format!("{} is below 1MiB", own.max_bytes));
+        }
+        let (key, age) = match own.dir {
+            Some(_) => ("collector.disk_buffer.max_age", own.max_age),
+            None => ("wal.cleanSegmentsOlderThan", self.wal.clean_segments_older_than),
+        };
+        if age < GoDuration::minutes(1) {
+            report.error(key, format!("{age} is shorter than 1m: entries would not outlive a restart of the server"));
+        }
+    }
+
     fn check_clients(&self, report: &mut Report<'_>) {
         if self.all_clients().next().is_none() {
             report.error(
@@ -98,10 +127,13 @@ fn check_jobs(jobs: &[ScrapeConfig], skip_unsupported: bool, report: &mut Report
             debug_assert!(syslog.listen_address.is_empty());
             report.error(format!("{path}.syslog"), "needs the key listen_address");
         }
+        if let Some(push) = &job.loki_push_api {
+            check_push_server(&push.server, &format!("{path}.loki_push_api.server"), report);
+        }
         if let Some(decompression) = job.decompression.as_ref().filter(|d| d.enabled)
-            && !matches!(decompression.format.as_str(), "gz" | "z")
+            && !matches!(decompression.format.as_str(), "gz" | "bz2" | "z")
         {
-            let text = format!("{:?} is not one of gz, z", decompression.format);
+            let text = format!("{:?} is not one of gz, bz2, z", decompression.format);
             report.error(format!("{path}.decompression.format"), text);
         }
         check_path(job, &path, report);
@@ -143,6 +175,68 @@ fn check_source(job: &ScrapeConfig, path: &str, skip_unsupported: bool, report: 
     }
 }
 
+/// A `server` block: the collector's own, or that of a push receiver.
+fn check_server(server: &CollectorServer, path: &str, report: &mut Report<'_>) {
+    let tls = &server.http_tls_config;
+    let has_key = tls.key_file.is_some() || !tls.key.is_empty();
+    if tls.is_enabled() != has_key {
+        report.error(format!("{path}.http_tls_config"), "names a certificate or a key alone (hint: TLS needs both)");
+    }
+    let auth_at = format!("{path}.http_tls_config.client_auth_type");
+    match tls.client_auth_type {
+        ClientAuth::RequireAnyClientCert => {
+            report.error(auth_at, "is not supported: it verifies nothing (hint: RequireAndVerifyClientCert)");
+        }
+        ClientAuth::VerifyClientCertIfGiven | ClientAuth::RequireAndVerifyClientCert
+            if tls.client_ca_file.is_none() && tls.client_ca.is_empty() =>
+        {
+            report.error(auth_at, "verifies client certificates without an authority (hint: set client_ca_file)");
+        }
+        _ => {}
+    }
+    match server.tls_min_version.as_str() {
+        "" | "VersionTLS12" | "VersionTLS13" => {}
+        "VersionTLS10" | "VersionTLS11" => {
+            report.warning(format!("{path}.tls_min_version"), "is raised to VersionTLS12: older ones are broken");
+        }
+        other => {
+            report.error(format!("{path}.tls_min_version"), format!("{other:?} is not VersionTLS12 or VersionTLS13"))
+        }
+    }
+    let defaults = CollectorServer::default();
+    let reads = [
+        ("http_server_read_timeout", server.http_server_read_timeout != defaults.http_server_read_timeout),
+        (
+            "http_server_read_header_timeout",
+            server.http_server_read_header_timeout != defaults.http_server_read_header_timeout,
+        ),
+    ];
+    for (key, _) in reads.into_iter().filter(|(_, is_given)| *is_given) {
+        let text = "has no effect: a connection on which nothing comes for http_server_idle_timeout is closed";
+        report.warning(format!("{path}.{key}"), text);
+    }
+}
+
+/// Keys of a push receiver's `server` that only the collector's own has a use for.
+fn check_push_server(server: &CollectorServer, path: &str, report: &mut Report<'_>) {
+    check_server(server, path, report);
+    let defaults = CollectorServer::default();
+    let idle = [
+        ("register_instrumentation", server.register_instrumentation != defaults.register_instrumentation),
+        ("profiling_enabled", server.profiling_enabled != defaults.profiling_enabled),
+        ("log_level", server.log_level != defaults.log_level),
+        ("log_format", server.log_format != defaults.log_format),
+        ("external_url", server.external_url != defaults.external_url),
+        ("health_check_target", server.health_check_target.is_some()),
+        ("disable", server.disable),
+        ("enable_runtime_reload", server.enable_runtime_reload),
+        ("graceful_shutdown_timeout", server.graceful_shutdown_timeout != defaults.graceful_shutdown_timeout),
+    ];
+    for (key, _) in idle.into_iter().filter(|(_, is_given)| *is_given) {
+        report.warning(format!("{path}.{key}"), "has no effect here: it is the collector's own server's");
+    }
+}
+
 fn check_client(client: &ClientConfig, path: &str, report: &mut Report<'_>) {
     if client.url.is_empty() {
         report.error(path, "needs the key url");
@@ -178,6 +272,19 @@ fn check_http(http: HttpClient<'_>, path: &str, report: &mut Report<'_>) {
     {
         report.error(format!("{path}.oauth2"), "needs the keys client_id and token_url");
     }
+    let mut proxies = vec![(format!("{path}.proxy_connect_header"), http.proxy_connect_header)];
+    if let Some(oauth) = http.oauth2 {
+        proxies.push((format!("{path}.oauth2.proxy_connect_header"), &oauth.proxy_connect_header));
+        if !oauth.no_proxy.is_empty() {
+            report.warning(format!("{path}.oauth2.no_proxy"), "has no effect: proxy_url is for the one token server");
+        }
+        if oauth.proxy_from_environment {
+            report.warning(format!("{path}.oauth2.proxy_from_environment"), "has no effect (hint: write proxy_url)");
+        }
+    }
+    for (at, _) in proxies.into_iter().filter(|(_, header)| !header.is_empty()) {
+        report.warning(at, "has no effect (hint: write user:password@ into proxy_url)");
+    }
     if let Some(authorization) = http.authorization
         && authorization.kind.eq_ignore_ascii_case("basic")
     {
@@ -189,12 +296,19 @@ fn check_http(http: HttpClient<'_>, path: &str, report: &mut Report<'_>) {
     if has_cert != has_key {
         report.error(format!("{path}.tls_config"), "names a certificate or a key alone (hint: TLS needs both)");
     }
+    let versions = [("min_version", &tls.min_version), ("max_version", &tls.max_version)];
+    for (key, version) in versions {
+        if !matches!(version.as_str(), "" | "TLS10" | "TLS11" | "TLS12" | "TLS13") {
+            let text = format!("{version:?} is not one of TLS10, TLS11, TLS12, TLS13");
+            report.error(format!("{path}.tls_config.{key}"), text);
+        }
+    }
 }
 
 fn check_kubernetes(sd: &KubernetesSd, path: &str, report: &mut Report<'_>) {
     match sd.role {
         None => report.error(path, "needs the key role (hint: role: pod)"),
-        Some(Role::Pod) => {}
+        Some(Role::Pod | Role::Node) => {}
         Some(_) => {
             report.warning(format!("{path}.role"), "finds nothing: no local file belongs to it (hint: role: pod)")
         }

@@ -6,6 +6,8 @@
 mod check;
 mod client;
 mod http;
+#[cfg(test)]
+mod keys;
 mod known;
 mod kubernetes;
 mod own;
