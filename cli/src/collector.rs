@@ -64,6 +64,12 @@ pub struct CollectorArgs {
     /// Sets a key of the client of --client-url.
     #[arg(long, value_name = "KEY=VALUE")]
     client_set: Vec<String>,
+    /// Labels for all clients, where the configuration has none of the name: `a=b,c=d`.
+    #[arg(long, value_name = "LABELS")]
+    client_labels: Option<String>,
+    /// Form of own logs: `logfmt` or `json`.
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
     /// Least severe own log that is printed: debug, info, warn, error.
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -99,7 +105,7 @@ const FLAG_KEYS: [(&str, &str); 22] = [
 ];
 
 /// Promtail's flags that are ours under another name; `true`: they take a value.
-const FLAG_NAMES: [(&str, &str, bool); 9] = [
+const FLAG_NAMES: [(&str, &str, bool); 11] = [
     ("config.file", "--config-file", true),
     ("config.expand-env", "--expand-env", false),
     ("check-syntax", "--check", false),
@@ -108,7 +114,9 @@ const FLAG_NAMES: [(&str, &str, bool); 9] = [
     ("inspect", "--inspect", false),
     ("print-config-stderr", "--print-config-stderr", false),
     ("client.url", "--client-url", true),
+    ("client.external-labels", "--client-labels", true),
     ("log.level", "--log-level", true),
+    ("log.format", "--log-format", true),
 ];
 
 /// Promtail's flags of the client of `-client.url`, and their keys.
@@ -124,7 +132,7 @@ const CLIENT_FLAGS: [(&str, &str); 8] = [
 ];
 
 /// Beginnings of Promtail's flags that mean nothing here: accepted, so that a command line goes on working.
-const IGNORED_FLAGS: [&str; 4] = ["server.", "tracing.", "log.format", "log-config-reverse-order"];
+const IGNORED_FLAGS: [&str; 3] = ["server.", "tracing.", "log-config-reverse-order"];
 
 /// Rewrites Go's flag style to ours: `-config.file=x` to `--config-file x`. Only behind the word `collector`.
 pub fn rewrite_go_flags(args: impl Iterator<Item = String>) -> Vec<String> {
@@ -156,6 +164,9 @@ pub fn rewrite_go_flags(args: impl Iterator<Item = String>) -> Vec<String> {
             let value = value.or_else(|| if is_next_value { args.next() } else { None });
             out.extend(["--client-set".to_owned(), format!("{key}={}", value.as_deref().unwrap_or("true"))]);
             continue;
+        }
+        if name == "version" {
+            return vec![out.swap_remove(0), "--version".to_owned()];
         }
         let is_ours = FLAG_NAMES.iter().any(|(known, ..)| *known == name);
         if !is_ours && IGNORED_FLAGS.iter().any(|ignored| name.starts_with(ignored)) {
@@ -202,6 +213,10 @@ pub async fn run(args: CollectorArgs) -> Result<()> {
         return Ok(());
     }
     let config = loaded?;
+    // Who says it on the command line or in the environment means this run.
+    if args.log_level.is_none() && std::env::var_os("LOGSTACK_LOG").is_none() {
+        crate::logging::set_level(config.server.log_level.as_str());
+    }
     if args.print_config_stderr {
         eprint!("{}", serde_yaml::to_string(&config).context("the configuration cannot be printed")?);
     }
@@ -218,7 +233,7 @@ pub async fn run(args: CollectorArgs) -> Result<()> {
     info!(jobs = config.scrape_configs.len(), "collector started");
     let (wish, mut wishes) = mpsc::channel(1);
     let reload = config.server.enable_runtime_reload.then_some(wish);
-    let pages = Pages::new(Shown::new(collector.view(), &config), reload, &config.server.http_path_prefix);
+    let pages = Pages::new(Shown::new(collector.view(), &config), reload, &config.server);
     let stop_serving = CancellationToken::new();
     let serving = listener.map(|listener| tokio::spawn(pages.clone().serve(listener, stop_serving.clone())));
     let mut hang_up = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
@@ -328,6 +343,18 @@ fn load(args: &CollectorArgs, jobs_files: &mut JobsFiles) -> Result<CollectorCon
             .map_err(serving::configuration_error)?;
         if let (Some(flags), Some(client)) = (only.client, config.clients.last_mut()) {
             *client = ClientConfig { url: std::mem::take(&mut client.url), ..flags };
+        }
+    }
+    if let Some(labels) = &args.client_labels {
+        for pair in labels.split(',').filter(|pair| !pair.is_empty()) {
+            let Some((name, value)) = pair.split_once('=') else {
+                return Err(
+                    serving::WrongUsage(format!("--client-labels: {pair:?} is not of the form name=value")).into()
+                );
+            };
+            for client in config.client.iter_mut().chain(&mut config.clients) {
+                client.external_labels.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+            }
         }
     }
     *jobs_files = JobsFiles::read(&config.collector.scrape_config_files, &mut config.scrape_configs)?;
@@ -467,7 +494,9 @@ mod tests {
         check("logstack query -stdin", "logstack query -stdin");
         check("logstack collector -client.batch-wait=2s", "logstack collector --client-set batchwait=2s");
         check("logstack collector -server.grpc-listen-port=9095 -tracing.enabled", "logstack collector");
-        check("logstack collector -log.format json -inspect", "logstack collector --inspect");
+        check("logstack collector -log.format json -inspect", "logstack collector --log-format json --inspect");
+        check("logstack collector -client.external-labels=a=b,c=d", "logstack collector --client-labels a=b,c=d");
+        check("logstack collector -config.file=x -version", "logstack --version");
     }
 
     #[test]

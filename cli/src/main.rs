@@ -54,6 +54,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse_from(collector::rewrite_go_flags(std::env::args()));
     logging::init(match &cli.command {
         Command::Operator(args) => args.log_format == operator::LogFormat::Json,
+        Command::Collector(args) if args.log_format.is_some() => args.log_format.as_deref() == Some("json"),
         _ => std::env::var("LOGSTACK_LOG_FORMAT").is_ok_and(|format| format == "json"),
     });
     // One provider of cryptography for every client and server of the process; it is compiled in, so it can be installed.

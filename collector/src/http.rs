@@ -17,13 +17,14 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{any, get};
 use logstack_config::CollectorConfig;
-use logstack_config::collector::MetricsPerFile;
+use logstack_config::collector::{CollectorServer, MetricsPerFile};
 use parking_lot::RwLock;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::View;
+use crate::listen;
 use crate::ship::metrics as ship_metrics;
 
 /// With more files than this, metrics have no series per file unless somebody asks for them.
@@ -64,14 +65,27 @@ pub struct Pages {
     shown: Arc<RwLock<Shown>>,
     reload: Option<mpsc::Sender<ReloadRequest>>,
     prefix: String,
+    /// What links begin with: a proxy may have moved the pages.
+    outside: String,
+    server: CollectorServer,
 }
 
 impl Pages {
     /// `reload` takes wishes of `/reload`; `None`: the route is not served.
-    pub fn new(shown: Shown, reload: Option<mpsc::Sender<ReloadRequest>>, prefix: &str) -> Self {
-        let prefix = prefix.trim_matches('/');
-        let prefix = if prefix.is_empty() { String::new() } else { format!("/{prefix}") };
-        Self { shown: Arc::new(RwLock::new(shown)), reload, prefix }
+    pub fn new(shown: Shown, reload: Option<mpsc::Sender<ReloadRequest>>, server: &CollectorServer) -> Self {
+        let with_slash = |path: &str| match path.trim_matches('/') {
+            "" => String::new(),
+            path => format!("/{path}"),
+        };
+        let prefix = with_slash(&server.http_path_prefix);
+        let outside = match server.external_url.as_str() {
+            "" => prefix.clone(),
+            // The path of a whole URL, or what is written without one.
+            url => {
+                with_slash(url.split_once("://").map_or(url, |(_, rest)| rest.find('/').map_or("", |at| &rest[at..])))
+            }
+        };
+        Self { shown: Arc::new(RwLock::new(shown)), reload, prefix, outside, server: server.clone() }
     }
 
     /// After a reload: what is shown now, or that it failed.
@@ -86,21 +100,24 @@ impl Pages {
 
     /// Serves until cancelled.
     pub async fn serve(self, listener: TcpListener, cancelled: CancellationToken) -> std::io::Result<()> {
-        axum::serve(listener, self.router()).with_graceful_shutdown(cancelled.cancelled_owned()).await
+        let server = self.server.clone();
+        listen::serve(listener, self.router(), &server, cancelled).await
     }
 
     fn router(self) -> Router {
         let prefix = self.prefix.clone();
         let at = |path: &str| format!("{prefix}{path}");
-        let home = at("/targets");
+        let home = format!("{}/targets", self.outside);
         let mut router = Router::new()
             .route(&at("/"), get(move || async move { Redirect::to(&home) }))
             .route(&at("/ready"), get(ready))
             .route(&at("/healthz"), get(|| async { "ok\n" }))
-            .route(&at("/metrics"), get(metrics))
             .route(&at("/targets"), get(targets))
             .route(&at("/service-discovery"), get(service_discovery))
             .route(&at("/config"), get(config));
+        if self.server.register_instrumentation {
+            router = router.route(&at("/metrics"), get(metrics));
+        }
         if self.reload.is_some() {
             // The charts' sidecar calls it with GET.
             router = router.route(&at("/reload"), any(reload));
@@ -159,6 +176,7 @@ fn metrics_text(shown: &Shown) -> String {
     metric("logstack_collector_state_write_errors_total", "counter", load(&tail.state_errors));
     metric("logstack_collector_watch_failures_total", "counter", load(&tail.watch_failures));
     metric("logstack_collector_scans_total", "counter", load(&tail.scans));
+    metric("logstack_collector_restart_needed", "gauge", u64::from(!view.restart_keys.is_empty()));
     metric("logstack_collector_in_flight_bytes", "gauge", view.clients.budget().used_bytes() as u64);
     let received = &view.receiving;
     let counters = [
@@ -210,6 +228,9 @@ fn metrics_text(shown: &Shown) -> String {
     drop(files);
     let clients: Vec<_> = view.clients.metrics().into_iter().map(|(_, metrics)| metrics).collect();
     ship_metrics::write(&clients, &mut out);
+    if let Some(buffer) = &view.buffer {
+        buffer.write_metrics(&mut out);
+    }
     view.counters.write(Instant::now(), &mut out);
     out
 }
@@ -240,7 +261,7 @@ async fn targets(State(pages): State<Pages>) -> Response {
         }
         body.push_str("</table>");
     }
-    page("Targets", &pages.prefix, &body)
+    page("Targets", &pages.outside, &body)
 }
 
 async fn service_discovery(State(pages): State<Pages>) -> Response {
@@ -278,11 +299,17 @@ async fn service_discovery(State(pages): State<Pages>) -> Response {
         }
         body.push_str("</table>");
     }
-    page("Service discovery", &pages.prefix, &body)
+    page("Service discovery", &pages.outside, &body)
 }
 
 async fn config(State(pages): State<Pages>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], pages.shown.read().config.clone()).into_response()
+    let shown = pages.shown.read();
+    let mut text = String::new();
+    if !shown.view.restart_keys.is_empty() {
+        let _ = writeln!(text, "# changed, and waits for a restart: {}", shown.view.restart_keys.join(", "));
+    }
+    text.push_str(&shown.config);
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }
 
 async fn reload(State(pages): State<Pages>) -> Response {

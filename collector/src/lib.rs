@@ -1,8 +1,10 @@
 //! The node agent: discovery -> tail -> pipeline -> ship. It loses nothing: a position is written only for what the
 //! server has acknowledged, and when the server is away reading stops, so that the log files are the buffer.
 
+pub mod buffer;
 pub mod discovery;
 pub mod http;
+pub mod listen;
 pub mod pipeline;
 pub mod positions;
 mod receipt;
@@ -18,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use logstack_config::CollectorConfig;
-use logstack_config::collector::ScrapeConfig;
+use logstack_config::collector::{BufferSources, ScrapeConfig};
 use logstack_logql::Labels;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -26,7 +28,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use buffer::Buffer;
+use buffer::drain::Drain;
 use discovery::kubernetes;
+use discovery::nodes;
+use discovery::pod_folders::PodFolders;
 use discovery::targets::Targets;
 use pipeline::{Context, Counters, Flush, Outgoing, Pipeline, SourceId, SourceLabels};
 use receive::cursors::Cursors;
@@ -45,6 +51,15 @@ pub enum Error {
     /// A key of the configuration.
     #[error(transparent)]
     Settings(#[from] settings::Error),
+    /// The disk buffer's folder.
+    #[error("cannot use the disk buffer in {path:?}")]
+    Buffer {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// The positions file.
     #[error("cannot read the positions file {path:?}")]
     Positions {
@@ -58,6 +73,9 @@ pub enum Error {
 
 /// A running collector.
 pub struct Collector {
+    /// As of the start: what a reload does not change.
+    started: CollectorConfig,
+    /// As of the last reload.
     config: CollectorConfig,
     reading: JoinHandle<(Vec<SenderTask>, Committer)>,
     stop_reading: CancellationToken,
@@ -72,6 +90,14 @@ pub struct Collector {
     receiving: receive::Shared,
     /// Of a dry run.
     printer: Option<mpsc::Sender<String>>,
+    buffering: Option<Buffering>,
+}
+
+/// The disk buffer at work.
+struct Buffering {
+    buffer: Arc<Buffer>,
+    sources: BufferSources,
+    drain: Drain,
 }
 
 /// Checks everything that can be checked without reading a log or reaching a server.
@@ -85,6 +111,7 @@ pub fn check(config: &CollectorConfig) -> Result<(), settings::Error> {
         receive::check(job)
             .map_err(|err| settings::Error::new(format!("scrape_configs[{idx}].{}", err.key), err.reason))?;
     }
+    listen::check(&config.server).map_err(|err| settings::Error::new("server", err))?;
     settings::clients(config).map(drop)
 }
 
@@ -122,11 +149,13 @@ impl Collector {
             cursors: Arc::new(Cursors::default()),
             metrics: Arc::new(ReceiveMetrics::default()),
         };
+        let buffering = if dry.is_some() { None } else { start_buffering(config, &clients)? };
+        let way = Way { clients: &clients, printer: dry.as_ref(), buffering: buffering.as_ref() };
         let mut receivers = Vec::new();
         for (idx, job) in config.scrape_configs.iter().enumerate().filter(|(_, job)| receive::is_receiver(job)) {
-            receivers.push(Receiver::start(job, idx, shipper(&clients, dry.as_ref()), &receiving, false)?);
+            receivers.push(Receiver::start(job, idx, way.of_receiver(job), &receiving, false)?);
         }
-        let shipper = shipper(&clients, dry.as_ref());
+        let shipper = way.of_files();
         let reader = Reader::new(
             jobs,
             targets.clone(),
@@ -143,6 +172,7 @@ impl Collector {
         let reading = tokio::task::spawn_blocking(move || reader.run());
         let config = config.clone();
         Ok(Self {
+            started: config.clone(),
             config,
             reading,
             stop_reading,
@@ -156,6 +186,7 @@ impl Collector {
             receivers,
             receiving,
             printer: dry,
+            buffering,
         })
     }
 
@@ -184,19 +215,23 @@ impl Collector {
             && config.collector.memory_limit == self.config.collector.memory_limit;
         let clients = if is_same_clients { None } else { Some(make_clients(config, &self.stop_sending)?) };
         let current = clients.as_ref().unwrap_or(&self.clients);
+        let (printer, buffering) = (self.printer.as_ref(), self.buffering.as_ref());
+        let way = Way { clients: current, printer, buffering };
         let mut started: Vec<Receiver> = Vec::new();
         let mut kept = vec![false; self.receivers.len()];
         for (idx, job) in config.scrape_configs.iter().enumerate().filter(|(_, job)| receive::is_receiver(job)) {
-            match self.receivers.iter().position(|receiver| clients.is_none() && receiver.is_of(job)) {
+            // What ends in the disk buffer does not know the clients.
+            let is_kept = clients.is_none() || way.is_buffered(job);
+            match self.receivers.iter().position(|receiver| is_kept && receiver.is_of(job)) {
                 Some(place) => kept[place] = true,
-                None => {
-                    let shipper = shipper(current, self.printer.as_ref());
-                    started.push(Receiver::start(job, idx, shipper, &self.receiving, true)?);
-                }
+                None => started.push(Receiver::start(job, idx, way.of_receiver(job), &self.receiving, true)?),
             }
         }
         let (targets, stop_discovery) = start_discovery(config, &self.stop_reading)?;
-        let shipper = clients.as_ref().map(|clients| shipper(clients, self.printer.as_ref()));
+        let shipper = (clients.is_some() && !way.are_files_buffered()).then(|| way.of_files());
+        if let (Some(clients), Some(buffering)) = (&clients, &self.buffering) {
+            buffering.drain.follow(clients.shipper());
+        }
         for (receiver, is_kept) in std::mem::take(&mut self.receivers).into_iter().zip(kept) {
             if is_kept {
                 self.receivers.push(receiver);
@@ -211,11 +246,15 @@ impl Collector {
         }
         self.receivers.extend(started);
         // The reader has gone only when the collector stops.
-        let _ = self.commands.send(Command::Replace { jobs, targets: targets.clone(), shipper });
+        let settings = Box::new(settings::tail(config));
+        let _ = self.commands.send(Command::Replace { jobs, targets: targets.clone(), shipper, settings });
         std::mem::replace(&mut self.stop_discovery, stop_discovery).cancel();
         self.clients = clients.unwrap_or_else(|| self.clients.clone());
         self.targets = targets;
         self.config = config.clone();
+        for key in settings::restart_keys(&self.started, config) {
+            warn!(key, "the change of a setting waits for a restart of the collector");
+        }
         Ok(())
     }
 
@@ -237,6 +276,8 @@ impl Collector {
             targets: self.targets.clone(),
             tail: self.tail_metrics.clone(),
             receiving: self.receiving.metrics.clone(),
+            buffer: self.buffering.as_ref().map(|buffering| buffering.buffer.clone()),
+            restart_keys: settings::restart_keys(&self.started, &self.config),
             jobs: self.config.scrape_configs.iter().map(|job| job.job_name.clone()).collect(),
             sources: self
                 .config
@@ -268,6 +309,9 @@ impl Collector {
                         warn!(error = %err, "a sender ended early");
                     }
                 }
+                if let Some(buffering) = self.buffering {
+                    buffering.drain.finish().await;
+                }
                 committer.commit();
                 info!("collector stopped");
             }
@@ -290,17 +334,55 @@ pub struct View {
     pub tail: Arc<TailMetrics>,
     /// Of sources that are no files.
     pub receiving: Arc<ReceiveMetrics>,
+    /// The disk buffer.
+    pub buffer: Option<Arc<Buffer>>,
+    /// Keys that were changed and wait for a restart.
+    pub restart_keys: Vec<&'static str>,
     /// Names of the jobs.
     pub jobs: Vec<String>,
     /// Key of each job's source.
     pub sources: Vec<&'static str>,
 }
 
-fn shipper(clients: &Clients, printer: Option<&mpsc::Sender<String>>) -> Shipper {
-    match printer {
-        Some(printer) => clients.printer(printer.clone()),
-        None => clients.shipper(),
+/// Where entries of a source go: to the terminal of a dry run, the disk buffer, or the clients.
+struct Way<'w> {
+    clients: &'w Clients,
+    printer: Option<&'w mpsc::Sender<String>>,
+    buffering: Option<&'w Buffering>,
+}
+
+impl Way<'_> {
+    fn are_files_buffered(&self) -> bool {
+        self.buffering.is_some_and(|buffering| buffering.sources == BufferSources::All)
     }
+
+    fn is_buffered(&self, job: &ScrapeConfig) -> bool {
+        self.are_files_buffered() || self.buffering.is_some() && receive::is_volatile(job)
+    }
+
+    fn of_receiver(&self, job: &ScrapeConfig) -> Shipper {
+        self.shipper(self.is_buffered(job), receive::is_datagrams(job))
+    }
+
+    fn of_files(&self) -> Shipper {
+        self.shipper(self.are_files_buffered(), false)
+    }
+
+    fn shipper(&self, is_buffered: bool, makes_room: bool) -> Shipper {
+        match (self.printer, self.buffering) {
+            (Some(printer), _) => self.clients.printer(printer.clone()),
+            (None, Some(buffering)) if is_buffered => self.clients.spool(buffering.buffer.clone(), makes_room),
+            _ => self.clients.shipper(),
+        }
+    }
+}
+
+fn start_buffering(config: &CollectorConfig, clients: &Clients) -> Result<Option<Buffering>, Error> {
+    let Some((settings, sources)) = settings::buffer(config) else { return Ok(None) };
+    let path = settings.folder.clone();
+    let buffer = Buffer::open(settings).map_err(|source| Error::Buffer { path, source })?;
+    let drain = Drain::start(buffer.clone(), clients.shipper());
+    Ok(Some(Buffering { buffer, sources, drain }))
 }
 
 fn make_clients(config: &CollectorConfig, stop_sending: &CancellationToken) -> Result<Clients, Error> {
@@ -320,12 +402,17 @@ fn start_discovery(
     for list in followed.lists {
         tokio::spawn(list.run(targets.clone(), node.clone(), stop.clone()));
     }
+    for job in followed.nodes {
+        tokio::spawn(nodes::run(job, targets.clone(), node.clone(), stop.clone()));
+    }
     let mut pods = followed.pods;
     while let Some(first) = pods.first() {
         // One list and watch for all jobs of equal scope.
         let scope = first.sd.clone();
         let (same, rest) = pods.into_iter().partition(|job| kubernetes::is_same_scope(&job.sd, &scope));
-        tokio::spawn(kubernetes::run(same, targets.clone(), node.clone(), stop.clone()));
+        let own = &config.collector;
+        let folders = PodFolders { root: own.pod_logs_root.clone(), patience: own.metadata_timeout.get() };
+        tokio::spawn(kubernetes::run(same, targets.clone(), node.clone(), folders, stop.clone()));
         pods = rest;
     }
     Ok((targets, stop))

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use logstack_config::CollectorConfig;
 use logstack_config::collector::{
-    self as config, BasicAuth, ClientConfig, FileWatch, RelabelAction, RelabelConfig, Role, ScrapeConfig,
+    self as config, BasicAuth, BufferSources, ClientConfig, FileWatch, RelabelAction, RelabelConfig, Role, ScrapeConfig,
 };
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use tracing::warn;
 
+use crate::buffer;
 use crate::discovery::discover;
 use crate::discovery::files::FileLists;
 use crate::discovery::glob::PathGlob;
@@ -22,7 +23,7 @@ use crate::ship::backoff::Backoff;
 use crate::ship::client::ClientSettings;
 use crate::ship::http::Http;
 use crate::tail::file::Compression;
-use crate::tail::{ContainerRate, Job, ReadFrom, TailSettings};
+use crate::tail::{Archive, ContainerRate, Job, ReadFrom, TailSettings};
 
 /// Pause between two looks at a file that grows …
 const POLL_MIN: Duration = Duration::from_millis(100);
@@ -83,6 +84,21 @@ pub fn tail(config: &CollectorConfig) -> TailSettings {
     }
 }
 
+/// Keys with another value than at the start that a reload does not change: they need a restart.
+pub fn restart_keys(started: &CollectorConfig, now: &CollectorConfig) -> Vec<&'static str> {
+    let (old, new) = (&started.collector, &now.collector);
+    let changes = [
+        ("server", started.server != now.server),
+        ("positions.filename", started.positions.filename != now.positions.filename),
+        ("wal", started.wal != now.wal),
+        ("collector.data_dir", old.data_dir != new.data_dir),
+        ("collector.disk_buffer", old.disk_buffer != new.disk_buffer),
+        // Places in files are remembered in another way.
+        ("collector.exclusive_files", old.exclusive_files != new.exclusive_files),
+    ];
+    changes.into_iter().filter(|(_, is_changed)| *is_changed).map(|(key, _)| key).collect()
+}
+
 /// Limits of what is sent.
 pub fn limits(config: &CollectorConfig) -> Limits {
     let limits = &config.limits_config;
@@ -91,6 +107,16 @@ pub fn limits(config: &CollectorConfig) -> Limits {
         truncate: limits.max_line_size_truncate,
         streams_max: usize::try_from(limits.max_streams).unwrap_or(usize::MAX),
     }
+}
+
+/// The disk buffer, and whose entries it holds. Promtail's `wal` is for all of them.
+pub fn buffer(config: &CollectorConfig) -> Option<(buffer::Settings, BufferSources)> {
+    let own = &config.collector.disk_buffer;
+    let (wal, is_wal) = (&config.wal, config.wal.enabled);
+    let folder = own.dir.clone().or_else(|| wal.dir.clone().filter(|_| is_wal))?;
+    let age_max = if own.dir.is_some() { own.max_age.get() } else { wal.clean_segments_older_than.get() };
+    let sources = if is_wal { BufferSources::All } else { own.sources };
+    Some((buffer::Settings { folder, bytes_max: own.max_bytes.0, age_max }, sources))
 }
 
 /// Where entries go.
@@ -185,14 +211,16 @@ pub fn job(config: &ScrapeConfig, job_idx: usize, counters: &Counters) -> Result
     };
     let pipeline = Pipeline::compile(&config.pipeline_stages, counters)
         .map_err(|err| Error::new(format!("scrape_configs[{job_idx}].pipeline_stages{}", err.place), err.reason))?;
+    let delay = config.decompression.as_ref().map_or(Duration::ZERO, |decompression| decompression.initial_delay.get());
     let archive = match config.decompression.as_ref().filter(|decompression| decompression.enabled) {
         None => None,
         Some(decompression) => Some(match decompression.format.as_str() {
-            "gz" => Compression::Gzip,
-            "z" => Compression::Zlib,
+            "gz" => Archive { compression: Compression::Gzip, delay },
+            "z" => Archive { compression: Compression::Zlib, delay },
+            "bz2" => Archive { compression: Compression::Bzip2, delay },
             other => {
                 let key = format!("scrape_configs[{job_idx}].decompression.format");
-                return Err(Error::new(key, format!("{other:?} is not read: only gz and z are")));
+                return Err(Error::new(key, format!("{other:?} is not one of gz, bz2, z")));
             }
         }),
     };
@@ -206,7 +234,7 @@ pub fn jobs(config: &CollectorConfig, counters: &Counters) -> Result<Vec<Job>, E
 
 /// Puts the static targets of all jobs into `targets`, and gives the lists of others that have to be followed.
 pub fn targets(config: &CollectorConfig, targets: &Targets, node: &str) -> Result<Followed, Error> {
-    let (mut lists, mut pods) = (Vec::new(), Vec::new());
+    let (mut lists, mut pods, mut nodes) = (Vec::new(), Vec::new(), Vec::new());
     for (job_idx, job) in config.scrape_configs.iter().enumerate() {
         let rules = Arc::new(rules(job, job_idx)?);
         let groups = job.static_configs.iter().map(|group| {
@@ -225,10 +253,12 @@ pub fn targets(config: &CollectorConfig, targets: &Targets, node: &str) -> Resul
             targets.set((job_idx, "static".to_owned()), found);
         }
         for (sd_idx, sd) in job.kubernetes_sd_configs.iter().enumerate() {
+            let of_sd = PodJob { job_idx, sd_idx, rules: rules.clone(), sd: sd.clone() };
             match sd.role {
-                Some(Role::Pod) => pods.push(PodJob { job_idx, sd_idx, rules: rules.clone(), sd: sd.clone() }),
-                // A warning of the configuration says that the other roles find nothing; nodes have no files of pods.
-                _ => warn!(job = job.job_name, role = ?sd.role, "only the role pod finds targets"),
+                Some(Role::Pod) => pods.push(of_sd),
+                Some(Role::Node) => nodes.push(of_sd),
+                // A warning of the configuration says so, too.
+                _ => warn!(job = job.job_name, role = ?sd.role, "only the roles pod and node find targets"),
             }
         }
         for (idx, sd) in job.file_sd_configs.iter().enumerate() {
@@ -242,15 +272,17 @@ pub fn targets(config: &CollectorConfig, targets: &Targets, node: &str) -> Resul
             });
         }
     }
-    Ok(Followed { lists, pods })
+    Ok(Followed { lists, pods, nodes })
 }
 
 /// Targets that change while the collector runs.
 pub struct Followed {
     /// `file_sd_configs`
     pub lists: Vec<FileLists>,
-    /// `kubernetes_sd_configs`
+    /// `kubernetes_sd_configs` with the role pod.
     pub pods: Vec<PodJob>,
+    /// … and with the role node.
+    pub nodes: Vec<PodJob>,
 }
 
 /// A job's rules, compiled.

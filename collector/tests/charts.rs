@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::watcher::{Error, Event};
-use logstack_collector::discovery::kubernetes::follow;
+use logstack_collector::discovery::kubernetes::{Answered, follow};
 use logstack_collector::discovery::targets::Targets;
 use logstack_collector::settings;
 use logstack_config::CollectorConfig;
@@ -28,7 +28,15 @@ async fn discovered(config: &str) -> (Vec<String>, String) {
         .chain(pods.into_iter().map(|pod| Ok(Event::InitApply(pod))))
         .chain([Ok(Event::InitDone)])
         .collect();
-    follow(&followed.pods, futures::stream::iter(events), futures::stream::pending(), &targets, "node-1").await;
+    follow(
+        &followed.pods,
+        futures::stream::iter(events),
+        futures::stream::pending(),
+        &targets,
+        "node-1",
+        &Answered::default(),
+    )
+    .await;
     let show = |target: &logstack_collector::discovery::Target| {
         let aliases: Vec<&str> = target.aliases.iter().map(|alias| alias.pattern()).collect();
         format!("{} {} {}", target.labels, target.path.pattern(), aliases.join(" ")).trim_end().to_owned()

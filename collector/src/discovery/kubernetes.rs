@@ -16,6 +16,7 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client};
 use logstack_config::collector::{KubernetesSd, Role};
+use parking_lot::Mutex;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio_util::sync::CancellationToken;
@@ -23,11 +24,12 @@ use tracing::{info, warn};
 
 use super::discover;
 use super::glob::{Folders, PathGlob};
+use super::pod_folders::PodFolders;
 use super::relabel::{Action, LabelMap, Rule, sanitized};
 use super::related::{self, Related};
-use super::targets::{Discovered, Targets};
+use super::targets::{Discovered, SourceKey, Targets};
 
-const PREFIX: &str = "__meta_kubernetes_";
+pub(super) const PREFIX: &str = "__meta_kubernetes_";
 /// Changes are gathered for so long before targets are made anew.
 const GATHER: Duration = Duration::from_millis(200);
 /// A deleted pod stays at least so long …
@@ -55,6 +57,17 @@ pub struct PodJob {
     /// What it looks at.
     pub sd: KubernetesSd,
 }
+
+impl PodJob {
+    /// Where its targets are kept.
+    pub fn key(&self) -> SourceKey {
+        (self.job_idx, format!("kubernetes:{}", self.sd_idx))
+    }
+}
+
+/// Whether the API server has told of pods.
+#[derive(Debug, Default)]
+pub struct Answered(pub(super) Mutex<bool>);
 
 /// The pods that one list and watch delivers.
 #[derive(Debug, Default)]
@@ -284,8 +297,15 @@ fn containers(pod: &Pod) -> Vec<Container<'_>> {
     all
 }
 
-/// Follows pods for `jobs`, all of one scope, until cancelled.
-pub async fn run(jobs: Vec<PodJob>, targets: Arc<Targets>, node: String, cancelled: CancellationToken) {
+/// Follows pods for `jobs`, all of one scope, until cancelled. While nobody answers, `folders` tell what they can.
+pub async fn run(
+    jobs: Vec<PodJob>,
+    targets: Arc<Targets>,
+    node: String,
+    folders: PodFolders,
+    cancelled: CancellationToken,
+) {
+    let answered = Answered::default();
     let following = async {
         let Some(sd) = jobs.first().map(|job| job.sd.clone()) else { return };
         loop {
@@ -294,7 +314,7 @@ pub async fn run(jobs: Vec<PodJob>, targets: Arc<Targets>, node: String, cancell
                     let wish = related::union(jobs.iter().map(|job| &job.sd.attach_metadata));
                     let changes = related::changes(&client, &wish, &node);
                     let events = pod_events(&sd, client, &node);
-                    follow(&jobs, events, changes, &targets, &node).await;
+                    follow(&jobs, events, changes, &targets, &node, &answered).await;
                 }
                 Err(err) => {
                     warn!(error = format!("{err:#}"), "the Kubernetes API cannot be reached, trying again");
@@ -303,8 +323,9 @@ pub async fn run(jobs: Vec<PodJob>, targets: Arc<Targets>, node: String, cancell
             tokio::time::sleep(RETRY).await;
         }
     };
+    let standing_in = folders.stand_in(&jobs, &targets, &node, &answered);
     tokio::select! {
-        () = following => {}
+        ((), ()) = futures::future::join(following, standing_in) => {}
         () = cancelled.cancelled() => {}
     }
 }
@@ -361,6 +382,7 @@ pub async fn follow(
     mut changes: impl Stream<Item = Result<related::Change, watch::Error>> + Unpin,
     targets: &Targets,
     node: &str,
+    answered: &Answered,
 ) {
     let (mut pods, mut related) = (Pods::default(), Related::default());
     let started = Instant::now();
@@ -378,7 +400,7 @@ pub async fn follow(
                 }
                 Some(Err(err)) => warn!(error = %err, "watching pods failed, trying again"),
                 None => {
-                    publish(jobs, &pods, &related, targets, node);
+                    publish(jobs, &pods, &related, targets, node, answered);
                     return;
                 }
             },
@@ -405,18 +427,20 @@ pub async fn follow(
                 }
                 if dirty_since.is_some_and(|since| since.elapsed() >= GATHER) {
                     dirty_since = None;
-                    publish(jobs, &pods, &related, targets, node);
+                    publish(jobs, &pods, &related, targets, node, answered);
                 }
             }
         }
     }
 }
 
-fn publish(jobs: &[PodJob], pods: &Pods, related: &Related, targets: &Targets, node: &str) {
+fn publish(jobs: &[PodJob], pods: &Pods, related: &Related, targets: &Targets, node: &str, answered: &Answered) {
+    let mut answered = answered.0.lock();
+    *answered = true;
     for job in jobs {
         let found = pods.discover(job, related, node);
         info!(job = job.job_idx, pods = pods.known.len(), targets = found.len(), "pods discovered");
-        targets.set((job.job_idx, format!("kubernetes:{}", job.sd_idx)), found);
+        targets.set(job.key(), found);
     }
 }
 
@@ -430,7 +454,7 @@ fn has_files(jobs: &[PodJob], pods: &Pods, related: &Related, uid: &str, node: &
     })
 }
 
-async fn client(sd: &KubernetesSd) -> Result<Client, ClientError> {
+pub(super) async fn client(sd: &KubernetesSd) -> Result<Client, ClientError> {
     // Fails when the process has a provider already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let config = if let Some(path) = &sd.kubeconfig_file {
@@ -458,10 +482,22 @@ fn api_server(sd: &KubernetesSd) -> Result<kube::Config, ClientError> {
         auth.token = secret(authorization.credentials.expose());
         auth.token_file = authorization.credentials_file.as_ref().map(|path| path.display().to_string());
     }
+    let file = |path: &std::path::Path| {
+        let text = std::fs::read_to_string(path).map_err(|err| ClientError(format!("{}: {err}", path.display())))?;
+        Ok(text.trim().to_owned())
+    };
     if let Some(basic) = &sd.basic_auth {
-        auth.username = Some(basic.username.clone());
-        auth.password = secret(basic.password.expose());
+        let username = basic.username_file.as_deref().map_or_else(|| Ok(basic.username.clone()), file)?;
+        let password = basic.password_file.as_deref().map(file).transpose()?;
+        auth.username = Some(username);
+        auth.password = password.map_or_else(|| secret(basic.password.expose()), |text| secret(&text));
     }
+    let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    (auth.client_certificate, auth.client_key) = (path(&sd.tls_config.cert_file), path(&sd.tls_config.key_file));
+    if !sd.proxy_url.is_empty() {
+        config.proxy_url = Some(sd.proxy_url.parse().map_err(ClientError::from_display)?);
+    }
+    config.tls_server_name = Some(sd.tls_config.server_name.clone()).filter(|name| !name.is_empty());
     if let Some(path) = &sd.tls_config.ca_file {
         let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
         let certificates = certificates.map_err(|err| ClientError(format!("{}: {err}", path.display())))?;
@@ -473,7 +509,7 @@ fn api_server(sd: &KubernetesSd) -> Result<kube::Config, ClientError> {
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct ClientError(String);
+pub(super) struct ClientError(String);
 
 impl ClientError {
     fn from_display(err: impl std::fmt::Display) -> Self {
@@ -518,7 +554,8 @@ mod tests {
             .chain([Ok(Event::InitDone)]);
         let targets = Targets::default();
         let changes = futures::stream::pending();
-        follow(&[job(Vec::new())], futures::stream::iter(events), changes, &targets, "node-1").await;
+        follow(&[job(Vec::new())], futures::stream::iter(events), changes, &targets, "node-1", &Answered::default())
+            .await;
         let active = targets.active();
         let mut paths: Vec<String> =
             active.iter().map(|t| format!("{} {}", t.labels.get("pod").unwrap(), t.path.pattern())).collect();

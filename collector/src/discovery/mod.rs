@@ -3,6 +3,8 @@
 pub mod files;
 pub mod glob;
 pub mod kubernetes;
+pub mod nodes;
+pub mod pod_folders;
 pub mod relabel;
 pub mod related;
 pub mod targets;

@@ -13,12 +13,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use logstack_config::collector::{ScrapeConfig, Source};
+use logstack_config::collector::{RelabelAction, ScrapeConfig, Source, SyslogConfig, SyslogProtocol};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::buffer::Buffer;
 use crate::discovery::relabel::LabelMap;
+use crate::listen;
 use crate::pipeline::Counters;
 use crate::settings;
 use crate::ship::Shipper;
@@ -85,13 +87,34 @@ pub fn is_receiver(job: &ScrapeConfig) -> bool {
     matches!(job.source(), Some(Source::Journal | Source::Syslog | Source::PushApi | Source::Gelf))
 }
 
+/// True for entries that nobody can read again, or send again: what the disk buffer is for.
+pub fn is_volatile(job: &ScrapeConfig) -> bool {
+    matches!(job.source(), Some(Source::Syslog | Source::PushApi | Source::Gelf))
+}
+
+/// True when the job's senders cannot wait.
+pub fn is_datagrams(job: &ScrapeConfig) -> bool {
+    let is_udp = |syslog: &SyslogConfig| syslog.listen_protocol == SyslogProtocol::Udp;
+    match job.source() {
+        Some(Source::Syslog) => job.syslog.as_ref().is_some_and(is_udp),
+        Some(Source::Gelf) => true,
+        _ => false,
+    }
+}
+
 /// Checks a job's source without opening anything.
 ///
 /// # Errors
 /// What cannot be used.
 pub fn check(job: &ScrapeConfig) -> Result<(), SourceError> {
-    match (job.source(), &job.journal) {
-        (Some(Source::Journal), Some(journal)) => journal::check(journal),
+    match job.source() {
+        Some(Source::Journal) => job.journal.as_ref().map_or(Ok(()), journal::check),
+        Some(Source::PushApi) => match &job.loki_push_api {
+            Some(push) => listen::check(&push.server).map_err(|err| {
+                SourceError::new(format!("loki_push_api.server.http_tls_config.{}", err.key), err.reason)
+            }),
+            None => Ok(()),
+        },
         _ => Ok(()),
     }
 }
@@ -146,12 +169,13 @@ impl Receiver {
         let pipeline = settings::job(job, job_idx, &shared.counters)?.pipeline;
         let rules = Arc::new(settings::rules(job, job_idx)?);
         let opened = if is_reload { None } else { open(job).map_err(at)? };
+        let buffer = shipper.buffer().cloned();
         let worker = Worker { pipeline, rules, shipper, counters: shared.counters.clone() };
         let (intake, worker) = worker
             .start(&job.job_name)
             .map_err(|err| settings::Error::new(format!("scrape_configs[{job_idx}]"), err))?;
         let stop = CancellationToken::new();
-        let source = tokio::spawn(run(job.clone(), opened, intake, shared.clone(), stop.clone()));
+        let source = tokio::spawn(run(job.clone(), opened, intake, buffer, shared.clone(), stop.clone()));
         Ok(Self { config: job.clone(), stop, source, worker })
     }
 
@@ -177,7 +201,14 @@ impl Receiver {
     }
 }
 
-async fn run(job: ScrapeConfig, opened: Option<Opened>, intake: Intake, shared: Shared, stop: CancellationToken) {
+async fn run(
+    job: ScrapeConfig,
+    opened: Option<Opened>,
+    intake: Intake,
+    buffer: Option<Arc<Buffer>>,
+    shared: Shared,
+    stop: CancellationToken,
+) {
     let opened = match opened {
         Some(opened) => opened,
         None => match open_later(&job, &stop).await {
@@ -185,6 +216,10 @@ async fn run(job: ScrapeConfig, opened: Option<Opened>, intake: Intake, shared: 
             None => return,
         },
     };
+    let reads_hostnames = job.relabel_configs.iter().any(|rule| {
+        let names = |name: &String| name == "__syslog_connection_hostname";
+        rule.action == RelabelAction::LabelMap || rule.source_labels.iter().any(names)
+    });
     let (name, metrics) = (job.job_name, shared.metrics);
     match opened {
         Opened::Journal => {
@@ -195,11 +230,12 @@ async fn run(job: ScrapeConfig, opened: Option<Opened>, intake: Intake, shared: 
         }
         Opened::Syslog(socket) => {
             let Some(config) = job.syslog else { return };
-            syslog::Syslog { config, job: name, intake, metrics }.run(socket, stop).await;
+            let names = reads_hostnames.then(syslog::names::Names::default);
+            syslog::Syslog { config, job: name, intake, metrics, names }.run(socket, stop).await;
         }
         Opened::Push(listener) => {
             let Some(config) = job.loki_push_api else { return };
-            push::PushApi { config, job: name, intake, metrics, stop }.run(listener).await;
+            push::PushApi { config, job: name, intake, buffer, metrics, stop }.run(listener).await;
         }
         Opened::Gelf(socket) => {
             let Some(config) = job.gelf else { return };

@@ -11,6 +11,8 @@ use parking_lot::Mutex;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 
+use super::tls::Named;
+
 /// How often files of certificates are looked at.
 const FILES_PERIOD: Duration = Duration::from_secs(10);
 /// A token is renewed this long before it ends.
@@ -175,6 +177,7 @@ fn build(config: &ClientConfig, is_tls: bool) -> Result<reqwest::Client, Error> 
     let mut builder =
         reqwest::Client::builder().user_agent(concat!("logstack/", env!("CARGO_PKG_VERSION"))).http1_only();
     let tls = &config.tls_config;
+    let (min, max) = (tls_version(&tls.min_version)?, tls_version(&tls.max_version)?);
     let authorities = from_file(tls.ca_file.as_ref(), &tls.ca)?;
     if !authorities.is_empty() {
         let certs = reqwest::Certificate::from_pem_bundle(authorities.as_bytes()).map_err(Error::Setup)?;
@@ -192,11 +195,23 @@ fn build(config: &ClientConfig, is_tls: bool) -> Result<reqwest::Client, Error> 
     if tls.insecure_skip_verify {
         builder = builder.tls_danger_accept_invalid_certs(true);
     }
-    if let Some(version) = tls_version(&tls.min_version)? {
+    if let Some(version) = min {
         builder = builder.tls_version_min(version);
     }
-    if let Some(version) = tls_version(&tls.max_version)? {
+    if let Some(version) = max {
         builder = builder.tls_version_max(version);
+    }
+    if is_tls && !tls.server_name.is_empty() && !tls.insecure_skip_verify {
+        let named = Named {
+            name: &tls.server_name,
+            authorities: &authorities,
+            certificate: &cert,
+            key: &key,
+            speaks_12: min != Some(reqwest::tls::Version::TLS_1_3),
+            speaks_13: max != Some(reqwest::tls::Version::TLS_1_2),
+        };
+        let named = named.config().map_err(|err| Error::Setting(format!("tls_config.{err}")))?;
+        builder = builder.tls_backend_preconfigured(named);
     }
     if !config.follow_redirects {
         builder = builder.redirect(reqwest::redirect::Policy::none());

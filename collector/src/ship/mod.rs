@@ -10,6 +10,7 @@ pub mod client;
 pub(crate) mod encode;
 pub mod http;
 pub mod metrics;
+pub mod tls;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use crate::buffer::Buffer;
+use crate::buffer::spool::Spool;
 use crate::pipeline::Outgoing;
 use crate::receipt::Receipt;
 use batch::Batch;
@@ -155,6 +158,7 @@ impl Clients {
             clients: self.clients.iter().map(client).collect(),
             shared: self.clone(),
             printer: None,
+            spool: None,
             retired: CancellationToken::new(),
         }
     }
@@ -162,7 +166,13 @@ impl Clients {
     /// A way that ends in `printer`: entries as text, a line each.
     pub fn printer(&self, printer: mpsc::Sender<String>) -> Shipper {
         let retired = CancellationToken::new();
-        Shipper { clients: Vec::new(), shared: self.clone(), printer: Some(printer), retired }
+        Shipper { clients: Vec::new(), shared: self.clone(), printer: Some(printer), spool: None, retired }
+    }
+
+    /// A way that ends in the disk buffer. `makes_room`: the source cannot wait, the oldest entries go instead.
+    pub fn spool(&self, buffer: Arc<Buffer>, makes_room: bool) -> Shipper {
+        let (spool, retired) = (Some(Spool::new(buffer, makes_room)), CancellationToken::new());
+        Shipper { clients: Vec::new(), shared: self.clone(), printer: None, spool, retired }
     }
 
     /// Name and counters of each client.
@@ -182,6 +192,8 @@ pub struct Shipper {
     shared: Clients,
     /// Of a dry run.
     printer: Option<mpsc::Sender<String>>,
+    /// Of a source whose entries go to the disk buffer.
+    spool: Option<Spool>,
     retired: CancellationToken,
 }
 
@@ -203,6 +215,10 @@ impl Shipper {
     /// Adds an entry for every client. False: the entry was taken, and no more of its source should come until
     /// [`Self::has_room`].
     pub fn add(&mut self, outgoing: &mut Outgoing<'_>) -> bool {
+        if let Some(spool) = &mut self.spool {
+            spool.add(outgoing);
+            return spool.has_room();
+        }
         let entry = &outgoing.entry;
         if let Some(printer) = &self.printer {
             // Blocks the reader's thread while the terminal is slow; nobody reads any more at the end.
@@ -257,14 +273,25 @@ impl Shipper {
 
     /// True when a source whose entries go to `tenant` may be read.
     pub fn has_room(&self, tenant: Option<&str>) -> bool {
+        if let Some(spool) = &self.spool {
+            return spool.has_room();
+        }
         let key = tenant.map(Box::from);
         let clients = self.clients.iter().filter(|client| !client.settings.best_effort);
         self.shared.budget.has_room() && clients.filter_map(|client| client.tenants.get(&key)).all(Tenant::has_room)
     }
 
+    /// The disk buffer, where entries go there.
+    pub fn buffer(&self) -> Option<&Arc<Buffer>> {
+        self.spool.as_ref().map(Spool::buffer)
+    }
+
     /// True when nobody may read: too much is on its way.
     pub fn is_over_budget(&self) -> bool {
-        !self.shared.budget.has_room()
+        match &self.spool {
+            Some(spool) => !spool.has_room(),
+            None => !self.shared.budget.has_room(),
+        }
     }
 
     /// True when what is not sent by now is given up.
@@ -274,6 +301,9 @@ impl Shipper {
 
     /// Closes the batches that are as old as `batchwait`, or all of them.
     pub fn flush(&mut self, all: bool) {
+        if let Some(spool) = &mut self.spool {
+            return spool.write(all);
+        }
         let now = Instant::now();
         // With the budget used up nobody reads: what is open has to leave, so that there is room again.
         let all = all || !self.shared.budget.has_room();
@@ -311,6 +341,10 @@ impl Shipper {
 
     /// Hands over what is left and gives the senders' tasks to wait for.
     pub fn finish(mut self) -> Vec<SenderTask> {
+        if let Some(spool) = self.spool {
+            spool.finish();
+            return Vec::new();
+        }
         self.flush(true);
         let tenants = self.clients.into_iter().flat_map(|client| client.tenants.into_values());
         tenants.map(|tenant| tenant.task).collect()

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use bzip2::read::MultiBzDecoder;
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use memchr::memchr;
 
@@ -134,6 +135,8 @@ pub enum Compression {
     Gzip,
     /// zlib.
     Zlib,
+    /// bzip2, also in several streams, as `pbzip2` writes it.
+    Bzip2,
 }
 
 /// The first bytes of a file.
@@ -198,6 +201,7 @@ impl TailedFile {
         let decoder: Box<dyn Read + Send> = match kind {
             Compression::Gzip => Box::new(MultiGzDecoder::new(file)),
             Compression::Zlib => Box::new(ZlibDecoder::new(file)),
+            Compression::Bzip2 => Box::new(MultiBzDecoder::new(file)),
         };
         let source = Source::Archive { decoder, skip_lines: lines, lines: 0 };
         let mut tailed = Self::new(source, identity, 0, line_bytes_max, now);
@@ -599,6 +603,43 @@ mod tests {
         file.finish(&mut |_, _| Take::More);
         assert_eq!(file.progress.acknowledged(), 3);
         check(&mut open(2), scene.now, &[], Turn::Read);
+    }
+
+    #[test]
+    fn reads_every_kind_of_archive() {
+        let scene = Scene::new();
+        let bzip2 = |text: &str| {
+            let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+            encoder.write_all(text.as_bytes()).unwrap();
+            encoder.finish().unwrap()
+        };
+        let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        zlib.write_all(b"one\ntwo\n").unwrap();
+        let archives = [
+            (Compression::Zlib, zlib.finish().unwrap()),
+            (Compression::Bzip2, bzip2("one\ntwo\n")),
+            (Compression::Bzip2, [bzip2("one\nt"), bzip2("wo\n")].concat()),
+        ];
+        for (kind, bytes) in archives {
+            fs::write(&scene.path, &bytes).unwrap();
+            let open = || TailedFile::archive(File::open(&scene.path).unwrap(), kind, 0, 100, scene.now).unwrap();
+            let (mut file, mut lines) = (open(), Vec::new());
+            let mut take = |line: RawLine<'_>, _: &Receipt| {
+                lines.push(String::from_utf8_lossy(line.bytes).into_owned());
+                Take::More
+            };
+            // A stream ends a read.
+            while file.turn(&mut Vec::new(), scene.now, &mut take).unwrap() == Turn::Read {}
+            assert_eq!(lines, ["one", "two"], "{kind:?}");
+            // A copy that is not complete, or no archive.
+            for damaged in [&bytes[..bytes.len() - 5], b"no archive"] {
+                fs::write(&scene.path, damaged).unwrap();
+                let mut file = open();
+                let mut buffer = Vec::new();
+                let turns = (0..9).map(|_| file.turn(&mut buffer, scene.now, &mut |_, _| Take::More));
+                assert!(turns.map_while(Result::ok).all(|turn| turn != Turn::Truncated), "{kind:?}");
+            }
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 pub use rate::ContainerRate;
-pub use reader::{Command, Committer, Job, Reader};
+pub use reader::{Archive, Command, Committer, Job, Reader};
 
 /// How files are read.
 #[derive(Debug, Clone)]

@@ -50,10 +50,19 @@ pub struct Job {
     pub name: String,
     /// Compiled stages.
     pub pipeline: Pipeline,
-    /// Files are archives of this kind, read once.
-    pub archive: Option<Compression>,
+    /// Files are archives, read once.
+    pub archive: Option<Archive>,
     /// Lines are in this encoding; `None`: UTF-8.
     pub encoding: Option<&'static Encoding>,
+}
+
+/// How a job's archives are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Archive {
+    /// How they are compressed.
+    pub compression: Compression,
+    /// Pause before the one pass: whoever writes a file needs some time for it.
+    pub delay: Duration,
 }
 
 impl Job {
@@ -85,6 +94,8 @@ pub enum Command {
         targets: Arc<Targets>,
         /// Where it goes; `None`: unchanged.
         shipper: Option<Shipper>,
+        /// How files are read. Where positions are kept, and whose a file is, stay as they were.
+        settings: Box<TailSettings>,
     },
 }
 
@@ -108,6 +119,8 @@ pub struct Reader {
     due: BinaryHeap<Reverse<(Instant, u64)>>,
     next_id: u64,
     failed: HashMap<PathBuf, Instant>,
+    /// Archives that wait for their `initial_delay`.
+    arriving: HashMap<PathBuf, Instant>,
     watch: FolderWatch,
     metrics: Arc<TailMetrics>,
     cursors: Arc<Cursors>,
@@ -196,6 +209,7 @@ impl Reader {
             due: BinaryHeap::new(),
             next_id: 0,
             failed: HashMap::new(),
+            arriving: HashMap::new(),
             watch: FolderWatch::new(),
             metrics,
             cursors,
@@ -272,7 +286,8 @@ impl Reader {
             let version = self.targets.version();
             let since = last_scan.map(|last| now.duration_since(last));
             let wants_scan = version != self.seen_version
-                || since.is_none_or(|since| since >= self.settings.sync_period || self.watch.changed());
+                || since.is_none_or(|since| since >= self.settings.sync_period || self.watch.changed())
+                || self.arriving.values().any(|until| *until <= now);
             if wants_scan && since.is_none_or(|since| since >= SCAN_PAUSE) {
                 self.seen_version = version;
                 self.scan(now);
@@ -301,7 +316,19 @@ impl Reader {
     }
 
     fn obey(&mut self, command: Command) {
-        let Command::Replace { jobs, targets, shipper } = command;
+        let Command::Replace { jobs, targets, shipper, settings } = command;
+        let old = &self.settings;
+        let kept = TailSettings {
+            positions_file: old.positions_file.clone(),
+            state_file: old.state_file.clone(),
+            read_only: old.read_only,
+            exclusive: old.exclusive,
+            ..*settings
+        };
+        self.settings = kept;
+        for tailed in self.logs.values_mut() {
+            tailed.rate = self.settings.container_rate.clone();
+        }
         let places: HashMap<String, usize> =
             jobs.iter().enumerate().map(|(idx, (name, _))| (name.clone(), idx)).collect();
         for tailed in self.logs.values_mut() {
@@ -362,7 +389,9 @@ impl Reader {
             .map(|(_, id)| *id)
             .collect();
         unwanted.into_iter().for_each(|id| self.let_go(id));
-        self.failed.retain(|path, _| wanted.iter().any(|key| key.path == *path));
+        let paths: HashSet<&Path> = wanted.iter().map(|key| &*key.path).collect();
+        self.failed.retain(|path, _| paths.contains(&**path));
+        self.arriving.retain(|path, _| paths.contains(&**path));
         self.first_scan_done = true;
         self.limit_pinned();
         self.publish();
@@ -390,10 +419,16 @@ impl Reader {
         if self.failed.get(&path).is_some_and(|until| *until > now) {
             return;
         }
+        let archive = self.jobs.get(target.job_idx).and_then(|job| job.archive);
+        let delay = archive.map_or(Duration::ZERO, |archive| archive.delay);
+        if delay > Duration::ZERO && *self.arriving.entry(path.clone()).or_insert(now + delay) > now {
+            return;
+        }
+        self.arriving.remove(&path);
         let newline = self.jobs.get(target.job_idx).map_or(Newline::Byte, Job::newline);
         let options = OpenOptions {
             line_bytes_max: self.settings.line_bytes_max,
-            archive: self.jobs.get(target.job_idx).and_then(|job| job.archive),
+            archive: archive.map(|archive| archive.compression),
             refuse_binary: newline == Newline::Byte && !path.starts_with(&self.settings.pod_logs_root),
             newline,
             start: Start::Offset(0),

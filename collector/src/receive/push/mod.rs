@@ -23,13 +23,16 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use logstack_config::collector::PushApiConfig;
+use logstack_config::GoDuration;
+use logstack_config::collector::{CollectorServer, PushApiConfig};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::intake::{Incoming, Intake};
 use super::{ReceiveMetrics, SourceError, label_map};
+use crate::buffer::Buffer;
 use crate::discovery::relabel::LabelMap;
+use crate::listen;
 use crate::receipt::Progress;
 use decode::{Entry, Stream};
 
@@ -64,6 +67,8 @@ pub struct PushApi {
     pub job: String,
     /// Where entries go.
     pub intake: Intake,
+    /// The disk buffer, if entries go there.
+    pub buffer: Option<Arc<Buffer>>,
     /// Counters.
     pub metrics: Arc<ReceiveMetrics>,
     /// Requests that wait give up.
@@ -73,7 +78,9 @@ pub struct PushApi {
 impl PushApi {
     /// Receives until cancelled.
     pub async fn run(self, listener: TcpListener) {
-        let (job, stop) = (self.job.clone(), self.stop.clone());
+        let (job, stop, server) = (self.job.clone(), self.stop.clone(), self.config.server.clone());
+        // A push takes as long as the server behind needs; it has a patience of its own.
+        let server = CollectorServer { http_server_write_timeout: GoDuration::ZERO, ..server };
         let prefix = self.config.server.http_path_prefix.trim_matches('/');
         let prefix = if prefix.is_empty() { String::new() } else { format!("/{prefix}") };
         let bytes_max = self.config.max_send_msg_size.as_usize();
@@ -85,7 +92,7 @@ impl PushApi {
             .with_state(Arc::new(self));
         let outcome = async {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+            listen::serve(listener, router, &server, stop).await
         };
         if let Err(err) = outcome.await {
             warn!(job, error = %err, "the push receiver ended");
@@ -94,6 +101,9 @@ impl PushApi {
 
     /// Hands the entries over and waits until they are acknowledged.
     async fn take(&self, streams: Vec<Stream>, keeps_time: bool) -> Response {
+        if self.buffer.as_ref().is_some_and(|buffer| !buffer.has_room()) {
+            return no_room("the disk buffer is full\n");
+        }
         let progress = Progress::new(0);
         let request = progress.chunk(1);
         for Stream { labels, entries } in streams {
@@ -115,10 +125,7 @@ impl PushApi {
                     Ok(false) => {
                         return (StatusCode::SERVICE_UNAVAILABLE, "the collector is stopping\n").into_response();
                     }
-                    Err(_) => {
-                        let text = "no room: the server behind the collector is too slow\n";
-                        return (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")], text).into_response();
-                    }
+                    Err(_) => return no_room("no room: the server behind the collector is too slow\n"),
                 }
             }
         }
@@ -137,6 +144,10 @@ impl PushApi {
             }
         }
     }
+}
+
+fn no_room(text: &'static str) -> Response {
+    (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")], text).into_response()
 }
 
 async fn push(State(api): State<Arc<PushApi>>, headers: HeaderMap, body: Bytes) -> Response {

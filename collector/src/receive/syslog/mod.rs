@@ -4,6 +4,7 @@
 
 pub mod frame;
 pub mod message;
+pub mod names;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
@@ -26,6 +27,7 @@ use super::{ReceiveMetrics, SourceError, label_map, listen_address};
 use crate::discovery::relabel::LabelMap;
 use frame::Framer;
 use message::{Message, parse_rfc3164, parse_rfc5424};
+use names::Names;
 
 /// Largest datagram.
 const DATAGRAM_BYTES_MAX: usize = 64 << 10;
@@ -117,6 +119,8 @@ pub struct Syslog {
     pub intake: Intake,
     /// Counters.
     pub metrics: Arc<ReceiveMetrics>,
+    /// Names of senders; `None`: no rule asks for them.
+    pub names: Option<Names>,
 }
 
 impl Syslog {
@@ -181,6 +185,9 @@ impl Syslog {
         peer: SocketAddr,
         stop: &CancellationToken,
     ) -> Result<(), String> {
+        if let Some(names) = &self.names {
+            names.resolve(peer.ip().to_canonical()).await;
+        }
         let mut framer = Framer::new(self.config.max_message_length);
         let mut maps = LabelMaps::default();
         let mut buffer = vec![0; 16 << 10];
@@ -256,8 +263,12 @@ impl Syslog {
         };
         self.metrics.syslog_entries.fetch_add(1, Ordering::Relaxed);
         let line = if self.config.use_rfc5424_message { bytes } else { text };
+        let mut labels = labels(&message, peer, &self.config);
+        if let Some(name) = self.names.as_ref().and_then(|names| names.get(peer.to_canonical())) {
+            labels.insert("__syslog_connection_hostname".to_owned(), name.as_ref().to_owned());
+        }
         Some(Incoming {
-            labels: maps.share(labels(&message, peer, &self.config)),
+            labels: maps.share(labels),
             line: line.to_vec(),
             timestamp_ns: message.timestamp_ns.filter(|_| self.config.use_incoming_timestamp),
             metadata: Vec::new(),
