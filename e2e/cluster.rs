@@ -1,28 +1,33 @@
 //! A cluster to test against: the one of `KUBECONFIG`, one that is started from `KUBEBUILDER_ASSETS`, or one in memory.
 //!
-//! Where there is no kubelet its work is played: pods become ready, claims are bound, volumes grow.
+//! Where there is no kubelet its work is played: pods become ready, claims are bound, volumes grow. On a real API server
+//! operators have the rights of the shipped ClusterRole, and no others.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
-use kube::core::ApiResource;
+use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, Config};
 use logstack_operator::build::Settings;
 use logstack_operator::{Operator, Options};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::memory::{MemoryApi, Path};
+use crate::kubelet;
+use crate::memory::{MemoryApi, Trouble};
+use crate::play::play;
+use crate::server::Server;
 
-/// Longest wait for anything.
-pub const DEADLINE: Duration = Duration::from_secs(45);
-
-/// Place of kube-apiserver among the processes: etcd comes before it.
-const API_SERVER: usize = 1;
+/// Longest wait for anything. Generous: a machine with ten times as much to do as it can must not fail a scenario.
+pub const DEADLINE: Duration = Duration::from_secs(300);
+/// Between two looks at first, and in the end: tens of scenarios that look all the time are a load of their own.
+const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(600));
+/// Where the operators of the suite live.
+pub const HOME: &str = "e2e-system";
 
 /// A running cluster.
 pub struct Cluster {
@@ -30,22 +35,22 @@ pub struct Cluster {
     pub client: Client,
     /// The one in memory; `None`: a real API server.
     pub memory: Option<Arc<MemoryApi>>,
-    processes: Vec<Child>,
-    folder: Option<tempfile::TempDir>,
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        for process in self.processes.iter_mut().rev() {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
-        drop(self.folder.take());
-    }
+    /// The processes of one that was started for us.
+    pub server: Option<Server>,
 }
 
 impl Cluster {
-    /// In memory.
+    /// A real one where there is one, else one in memory.
+    pub async fn any() -> Self {
+        let cluster = match Self::real().await {
+            Some(cluster) => cluster,
+            None => Self::in_memory().await,
+        };
+        cluster.install().await;
+        cluster
+    }
+
+    /// One in memory.
     pub async fn in_memory() -> Self {
         let (memory, address) = MemoryApi::start().await;
         let config = Config::new(format!("http://{address}").parse().expect("a URL"));
@@ -57,134 +62,83 @@ impl Cluster {
                 player.play(play);
             }
         });
-        Self { config, client, memory: Some(memory), processes: Vec::new(), folder: None }
+        Self { config, client, memory: Some(memory), server: None }
     }
 
-    /// A real one; `None`: there is none here.
-    pub async fn real() -> Option<Self> {
+    async fn real() -> Option<Self> {
         if let Some(assets) = std::env::var_os("KUBEBUILDER_ASSETS") {
-            return Some(Self::from_assets(PathBuf::from(assets)).await);
+            let (server, config, client) = Server::start(&PathBuf::from(assets)).await;
+            tokio::spawn(kubelet::play(client.clone()));
+            return Some(Self { config, client, memory: None, server: Some(server) });
         }
         std::env::var_os("KUBECONFIG")?;
         let config = Config::infer().await.expect("KUBECONFIG names a cluster");
         let client = Client::try_from(config.clone()).expect("a client");
-        Some(Self { config, client, memory: None, processes: Vec::new(), folder: None })
+        Some(Self { config, client, memory: None, server: None })
     }
 
-    /// Starts etcd, kube-apiserver and, when it is there, kube-controller-manager.
-    async fn from_assets(assets: PathBuf) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let dir = folder.path();
-        let (etcd, peer, secure) = (free_port(), free_port(), free_port());
-        let mut processes = Vec::new();
-        let log = |name: &str| {
-            let file = std::fs::File::create(dir.join(format!("{name}.log"))).expect("a log file");
-            Stdio::from(file)
-        };
-        let etcd_url = format!("http://127.0.0.1:{etcd}");
-        let peer_url = format!("http://127.0.0.1:{peer}");
-        processes.push(
-            Command::new(assets.join("etcd"))
-                .args(["--data-dir", &dir.join("etcd").display().to_string(), "--unsafe-no-fsync"])
-                .args(["--listen-client-urls", &etcd_url, "--advertise-client-urls", &etcd_url])
-                .args(["--listen-peer-urls", &peer_url])
-                .stdout(log("etcd.out"))
-                .stderr(log("etcd"))
-                .spawn()
-                .expect("etcd starts"),
-        );
-        std::fs::write(dir.join("tokens.csv"), "admin,admin,admin,system:masters\n").expect("a token file");
-        // Two files: in a private key of PKCS#8 kube-apiserver does not find the public one.
-        let key = rcgen::KeyPair::generate().expect("a key");
-        std::fs::write(dir.join("sa.key"), key.serialize_pem()).expect("a key file");
-        std::fs::write(dir.join("sa.pub"), key.public_key_pem()).expect("a key file");
-        let flag = |name: &str, file: &str| format!("--{name}={}", dir.join(file).display());
-        processes.push(
-            Command::new(assets.join("kube-apiserver"))
-                .arg(format!("--etcd-servers={etcd_url}"))
-                .arg(format!("--secure-port={secure}"))
-                .args([flag("cert-dir", "certs"), flag("token-auth-file", "tokens.csv")])
-                .args([flag("service-account-key-file", "sa.pub"), flag("service-account-signing-key-file", "sa.key")])
-                .args(["--service-account-issuer=https://e2e", "--authorization-mode=RBAC", "--bind-address=127.0.0.1"])
-                .args(["--service-cluster-ip-range=10.0.0.0/16", "--disable-admission-plugins=ServiceAccount"])
-                .stdout(log("apiserver.out"))
-                .stderr(log("apiserver"))
-                .spawn()
-                .expect("kube-apiserver starts"),
-        );
-        let server = format!("https://127.0.0.1:{secure}");
-        let kubeconfig = format!(
-            "apiVersion: v1\nkind: Config\ncurrent-context: e2e\nclusters: [{{name: e2e, cluster: {{server: '{server}', insecure-skip-tls-verify: true}}}}]\ncontexts: [{{name: e2e, context: {{cluster: e2e, user: admin}}}}]\nusers: [{{name: admin, user: {{token: admin}}}}]\n"
-        );
-        std::fs::write(dir.join("kubeconfig"), &kubeconfig).expect("a kubeconfig");
-        let parsed = kube::config::Kubeconfig::from_yaml(&kubeconfig).expect("a kubeconfig");
-        let config = Config::from_custom_kubeconfig(parsed, &Default::default()).await.expect("a kubeconfig");
-        let client = Client::try_from(config.clone()).expect("a client");
-        let start = Instant::now();
-        while client.apiserver_version().await.is_err() {
-            let has_ended = processes.iter_mut().any(|process| !matches!(process.try_wait(), Ok(None)));
-            if has_ended || start.elapsed() > Duration::from_secs(120) {
-                let log = std::fs::read_to_string(dir.join("apiserver.log")).unwrap_or_default();
-                panic!("kube-apiserver does not answer:\n{}", &log[log.len().saturating_sub(4000)..]);
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
+    /// Takes the API server away, or gives it back. False: it is a cluster of others, and stays.
+    pub fn set_away(&self, is_away: bool) -> bool {
+        match (&self.memory, &self.server) {
+            (Some(memory), _) => memory.set_trouble(if is_away { Trouble::Away } else { Trouble::None }),
+            (None, Some(server)) => server.set_frozen(is_away),
+            (None, None) => return false,
         }
-        let manager = assets.join("kube-controller-manager");
-        if manager.exists() {
-            processes.push(
-                Command::new(manager)
-                    .args([flag("kubeconfig", "kubeconfig"), flag("service-account-private-key-file", "sa.key")])
-                    // No port of its own: two suites run side by side.
-                    .args([
-                        "--leader-elect=false",
-                        "--secure-port=0",
-                        "--controllers=*,-nodelifecycle,-nodeipam,-cloud-node-lifecycle",
-                    ])
-                    .stdout(log("manager.out"))
-                    .stderr(log("manager"))
-                    .spawn()
-                    .expect("kube-controller-manager starts"),
-            );
-        } else {
-            eprintln!("no kube-controller-manager: its work is played");
-        }
-        Self { config, client, memory: None, processes, folder: Some(folder) }
+        true
     }
 
-    /// Whether [`set_away`](Self::set_away) works here: not on a cluster of others.
-    pub fn can_be_away(&self) -> bool {
-        self.memory.is_some() || !self.processes.is_empty()
-    }
-
-    /// Takes the API server away, or gives it back. A real one is frozen: its connections stay open and say nothing, which
-    /// is the worse case.
-    pub fn set_away(&self, is_away: bool) {
-        if let Some(memory) = &self.memory {
-            memory.is_away.store(is_away, std::sync::atomic::Ordering::SeqCst);
-        }
-        if let Some(server) = self.processes.get(API_SERVER) {
-            let signal = if is_away { "-STOP" } else { "-CONT" };
-            let status = Command::new("kill").args([signal, &server.id().to_string()]).status().expect("kill runs");
-            assert!(status.success(), "kill {signal}: {status}");
-        }
-    }
-
-    /// Installs the definitions.
-    pub async fn install_crds(&self) {
+    /// Installs the definitions, and the operator's rights.
+    async fn install(&self) {
+        self.namespace(HOME, json!({})).await;
         if self.memory.is_some() {
             return;
         }
-        let api: Api<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition> =
-            Api::all(self.client.clone());
         for definition in logstack_crds::definitions().expect("definitions") {
-            let name = definition.metadata.name.clone().unwrap_or_default();
-            let params = PatchParams::apply("e2e").force();
-            api.patch(&name, &params, &Patch::Apply(&definition)).await.expect("a valid definition");
+            let definition = serde_json::to_value(&definition).expect("a definition");
+            self.apply_value(&definition).await;
+        }
+        for object in documents("kustomize/base/rbac.yaml", HOME) {
+            self.apply_value(&object).await;
         }
         eventually("the definitions are served", async || {
             self.dynamic("LogStack", "default").list(&Default::default()).await.ok().map(drop)
         })
         .await;
+    }
+
+    /// Does `what` while the schema of a definition has `value` at `path`, and puts the definition back. In memory there
+    /// are no schemas, and anything goes.
+    pub async fn with_definition(&self, name: &str, path: &str, value: Value, what: impl AsyncFnOnce()) {
+        if self.memory.is_some() {
+            what().await;
+            return;
+        }
+        let definition = logstack_crds::definitions().expect("definitions").into_iter();
+        let definition = definition.map(|d| serde_json::to_value(d).expect("a definition"));
+        let definition = definition.into_iter().find(|d| d["metadata"]["name"] == name).expect("a definition");
+        let mut changed = definition.clone();
+        let (parent, key) = path.rsplit_once('/').expect("a path");
+        let parent = format!("/spec/versions/0/schema/openAPIV3Schema/properties{parent}");
+        changed.pointer_mut(&parent).unwrap_or_else(|| panic!("{parent}"))[key] = value;
+        self.apply_value(&changed).await;
+        what().await;
+        self.apply_value(&definition).await;
+    }
+
+    /// Applies an object of any kind, as an administrator does.
+    pub async fn apply_value(&self, object: &Value) {
+        let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let version = text("/apiVersion");
+        let (group, version) = version.split_once('/').unwrap_or(("", version.as_str()));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &text("/kind")));
+        let namespace = text("/metadata/namespace");
+        let api: Api<DynamicObject> = match namespace.as_str() {
+            "" => Api::all_with(self.client.clone(), &resource),
+            namespace => Api::namespaced_with(self.client.clone(), namespace, &resource),
+        };
+        let params = PatchParams::apply("e2e").force();
+        let outcome = api.patch(&text("/metadata/name"), &params, &Patch::Apply(object)).await;
+        outcome.unwrap_or_else(|error| panic!("{object}: {error}"));
     }
 
     /// Makes a namespace.
@@ -239,6 +193,22 @@ impl Cluster {
         api.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.expect("a patch");
     }
 
+    /// Reads, changes and writes an object, as `kubectl edit` does.
+    pub async fn edit(&self, namespace: &str, kind: &str, name: &str, change: impl Fn(&mut Value)) {
+        let api = self.dynamic(kind, namespace);
+        eventually(&format!("{kind} {name} is edited"), async || {
+            let mut object = serde_json::to_value(api.get(name).await.ok()?).ok()?;
+            change(&mut object);
+            let object: DynamicObject = serde_json::from_value(object).expect("an object");
+            match api.replace(name, &PostParams::default(), &object).await {
+                Ok(_) => Some(()),
+                Err(kube::Error::Api(status)) if status.code == 409 => None,
+                Err(error) => panic!("{kind} {name}: {error}"),
+            }
+        })
+        .await;
+    }
+
     /// An object, if it is there.
     pub async fn get(&self, namespace: &str, kind: &str, name: &str) -> Option<Value> {
         let object = self.dynamic(kind, namespace).get_opt(name).await.ok()??;
@@ -260,16 +230,22 @@ impl Cluster {
         wanted: impl Fn(&Value) -> bool,
     ) -> Value {
         let start = Instant::now();
+        let mut pause = LOOK_EVERY.0;
         loop {
             let object = self.get(namespace, kind, name).await;
             if let Some(object) = object.as_ref().filter(|object| wanted(object)) {
                 return object.clone();
             }
             if start.elapsed() > DEADLINE {
-                let seen = object.map(|object| serde_yaml::to_string(&object).unwrap_or_default()).unwrap_or_default();
+                let seen = object.map(|mut object| {
+                    object["metadata"]["managedFields"].take();
+                    object
+                });
+                let seen = seen.map(|object| serde_yaml::to_string(&object).unwrap_or_default()).unwrap_or_default();
                 panic!("{kind} {namespace}/{name}: not {what} in {DEADLINE:?}; it is\n{seen}");
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(pause).await;
+            pause = pause.mul_f64(1.3).min(LOOK_EVERY.1);
         }
     }
 
@@ -284,6 +260,21 @@ impl Cluster {
         .await
     }
 
+    /// Waits for an event of an operator about something in `namespace`.
+    pub async fn event(&self, namespace: &str, reason: &str) -> Value {
+        eventually(&format!("event {reason} in {namespace}"), async || {
+            self.events(namespace).await.into_iter().find(|event| event["reason"] == reason)
+        })
+        .await
+    }
+
+    /// Events in a namespace.
+    pub async fn events(&self, namespace: &str) -> Vec<Value> {
+        let api: Api<k8s_openapi::api::events::v1::Event> = Api::namespaced(self.client.clone(), namespace);
+        let events = api.list(&Default::default()).await.map(|list| list.items).unwrap_or_default();
+        events.iter().filter_map(|event| serde_json::to_value(event).ok()).collect()
+    }
+
     /// Waits until an object is gone.
     pub async fn gone(&self, namespace: &str, kind: &str, name: &str) {
         let what = format!("{kind} {namespace}/{name} is gone");
@@ -294,8 +285,19 @@ impl Cluster {
         .await;
     }
 
-    /// Starts an operator.
+    /// Starts an operator with the rights of the shipped ClusterRole.
     pub async fn operator(&self, change: impl FnOnce(&mut Options)) -> Operator {
+        self.operator_of(HOME, change).await
+    }
+
+    /// Starts an operator with the rights of the ServiceAccount `logstack-operator` in `home`.
+    pub async fn operator_of(&self, home: &str, change: impl FnOnce(&mut Options)) -> Operator {
+        let mut config = self.config.clone();
+        if self.memory.is_none() {
+            config.auth_info.impersonate = Some(format!("system:serviceaccount:{home}:logstack-operator"));
+            config.auth_info.impersonate_groups =
+                Some(vec!["system:serviceaccounts".to_owned(), "system:authenticated".to_owned()]);
+        }
         let any: SocketAddr = ([127, 0, 0, 1], 0).into();
         let mut options = Options {
             settings: Settings {
@@ -304,16 +306,17 @@ impl Cluster {
                 collector_cluster_role: "logstack-collector".to_owned(),
                 controller_id: None,
             },
-            namespace: "default".to_owned(),
+            namespace: home.to_owned(),
             instance: "e2e".to_owned(),
             has_leader_election: false,
             counts_targets: true,
             patience: Duration::from_millis(500),
+            silence: logstack_operator::SILENCE,
             metrics_listen: any,
             health_listen: any,
         };
         change(&mut options);
-        Operator::start(self.config.clone(), options).await.expect("an operator")
+        Operator::start(config, options).await.expect("an operator")
     }
 }
 
@@ -325,209 +328,22 @@ pub fn conditions(object: &Value) -> impl Iterator<Item = &Value> {
 /// Waits until `look` finds something.
 pub async fn eventually<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
     let start = Instant::now();
+    let mut pause = LOOK_EVERY.0;
     loop {
         if let Some(found) = look().await {
             return found;
         }
         assert!(start.elapsed() < DEADLINE, "not in {DEADLINE:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(pause).await;
+        pause = pause.mul_f64(1.3).min(LOOK_EVERY.1);
     }
 }
 
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound socket").port()
-}
-
-/// What controllers, kubelets and storage do in a cluster, for the one in memory.
-fn play(objects: &std::collections::BTreeMap<Path, Value>) -> Vec<(Path, Option<Value>)> {
-    let mut out = Vec::new();
-    for (path, object) in objects {
-        let is_going = !object["metadata"]["deletionTimestamp"].is_null();
-        match path.1.as_str() {
-            "statefulsets" if !is_going => play_stateful_set(objects, path, object, &mut out),
-            "daemonsets" => {
-                let mut set = object.clone();
-                set["status"] = json!({
-                    "observedGeneration": object["metadata"]["generation"], "desiredNumberScheduled": 3,
-                    "currentNumberScheduled": 3, "numberReady": 3, "numberAvailable": 3, "updatedNumberScheduled": 3,
-                });
-                out.push((path.clone(), Some(set)));
-            }
-            "persistentvolumeclaims" => {
-                // A volume is made, and grows; the annotation makes it stay as it is.
-                let is_frozen = object["metadata"]["annotations"]["e2e/frozen"] == "true";
-                let mut claim = object.clone();
-                claim["status"]["phase"] = json!("Bound");
-                if !is_frozen || claim["status"]["capacity"].is_null() {
-                    claim["status"]["capacity"] = object["spec"]["resources"]["requests"].clone();
-                }
-                out.push((path.clone(), Some(claim)));
-            }
-            _ => {}
-        }
-    }
-    out
-}
-
-fn play_stateful_set(
-    objects: &std::collections::BTreeMap<Path, Value>,
-    path: &Path,
-    object: &Value,
-    out: &mut Vec<(Path, Option<Value>)>,
-) {
-    let (_, _, namespace, name) = path;
-    let revision = logstack_operator::hash::of_value(&object["spec"]["template"]);
-    let replicas = object["spec"]["replicas"].as_i64().unwrap_or_default();
-    let pod_path = ("v1".to_owned(), "pods".to_owned(), namespace.clone(), format!("{name}-0"));
-    let claim_path =
-        ("v1".to_owned(), "persistentvolumeclaims".to_owned(), namespace.clone(), format!("data-{name}-0"));
-    let template = &object["spec"]["volumeClaimTemplates"][0];
-    if replicas > 0 && !template.is_null() && !objects.contains_key(&claim_path) {
-        let metadata =
-            json!({ "name": claim_path.3, "namespace": namespace, "labels": template["metadata"]["labels"] });
-        let claim = json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": template["spec"] });
-        out.push((claim_path, Some(claim)));
-    }
-    // An image that cannot be pulled.
-    let is_bad =
-        object["spec"]["template"]["spec"]["containers"][0]["image"].as_str().is_some_and(|i| i.contains("bad"));
-    let pod = objects.get(&pod_path);
-    let has_revision = |pod: &Value| pod["metadata"]["labels"]["controller-revision-hash"] == revision.as_str();
-    match pod {
-        Some(_) if replicas == 0 => out.push((pod_path, None)),
-        // A pod that is ready is replaced by the new revision.
-        Some(pod) if !has_revision(pod) && pod["status"]["phase"] == "Running" => out.push((pod_path, None)),
-        None if replicas > 0 => {
-            let mut labels = object["spec"]["template"]["metadata"]["labels"].clone();
-            labels["controller-revision-hash"] = json!(revision);
-            let owner = json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "name": name, "uid": object["metadata"]["uid"], "controller": true });
-            let status = match is_bad {
-                false => json!({ "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] }),
-                true => json!({ "phase": "Pending", "containerStatuses": [{
-                    "name": "engine", "image": "bad", "imageID": "", "ready": false, "restartCount": 0,
-                    "state": { "waiting": { "reason": "ImagePullBackOff", "message": "not found" } },
-                }] }),
-            };
-            let metadata =
-                json!({ "name": pod_path.3, "namespace": namespace, "labels": labels, "ownerReferences": [owner] });
-            let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": object["spec"]["template"]["spec"], "status": status });
-            out.push((pod_path, Some(pod)));
-        }
-        // A set that was made anew adopts its pod.
-        Some(pod) if pod["metadata"]["ownerReferences"].as_array().is_none_or(Vec::is_empty) => {
-            let mut pod = pod.clone();
-            pod["metadata"]["ownerReferences"] = json!([{ "apiVersion": "apps/v1", "kind": "StatefulSet", "name": name, "uid": object["metadata"]["uid"], "controller": true }]);
-            out.push((pod_path, Some(pod)));
-        }
-        _ => {}
-    }
-    let is_ready = pod.is_some_and(|pod| pod["status"]["phase"] == "Running");
-    let is_updated = pod.is_some_and(has_revision);
-    let mut set = object.clone();
-    set["status"] = json!({
-        "observedGeneration": object["metadata"]["generation"], "replicas": i64::from(pod.is_some()),
-        "readyReplicas": i64::from(is_ready), "availableReplicas": i64::from(is_ready),
-        "updatedReplicas": i64::from(is_updated), "currentRevision": if is_updated { revision.clone() } else { "old".to_owned() },
-        "updateRevision": revision,
-    });
-    out.push((path.clone(), Some(set)));
-}
-
-/// How often the work of kubelets is played on a real API server.
-const PLAY_EVERY: Duration = Duration::from_millis(500);
-
-impl Cluster {
-    /// Plays kubelet, scheduler and volumes on a real API server without nodes. Not where `KUBECONFIG` names a cluster
-    /// that has them.
-    pub fn play_real(&self) {
-        if self.processes.is_empty() {
-            return;
-        }
-        let client = self.client.clone();
-        tokio::spawn(async move {
-            loop {
-                // A conflict with a controller is tried again in a moment.
-                let _ = play_once(&client).await;
-                tokio::time::sleep(PLAY_EVERY).await;
-            }
-        });
-    }
-}
-
-async fn play_once(client: &Client) -> Result<(), kube::Error> {
-    use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
-    use k8s_openapi::api::storage::v1::StorageClass;
-    // Without a class whose volumes grow the API server refuses to grow a claim.
-    let classes: Api<StorageClass> = Api::all(client.clone());
-    if classes.get_opt("standard").await?.is_none() {
-        let class = serde_json::from_value(json!({
-            "metadata": { "name": "standard", "annotations": { "storageclass.kubernetes.io/is-default-class": "true" } },
-            "provisioner": "e2e/played", "allowVolumeExpansion": true,
-        }));
-        classes.create(&PostParams::default(), &class.expect("a storage class")).await?;
-    }
-    let nodes: Api<Node> = Api::all(client.clone());
-    if nodes.get_opt("node").await?.is_none() {
-        let node = serde_json::from_value(json!({ "metadata": { "name": "node" } })).expect("a node");
-        nodes.create(&PostParams::default(), &node).await?;
-        let status = json!({ "status": { "conditions": [{ "type": "Ready", "status": "True" }] } });
-        nodes.patch_status("node", &PatchParams::default(), &Patch::Merge(&status)).await?;
-    }
-    let volumes: Api<PersistentVolume> = Api::all(client.clone());
-    let claims: Api<PersistentVolumeClaim> = Api::all(client.clone());
-    for claim in claims.list(&Default::default()).await? {
-        let (name, namespace) = (claim.metadata.name.unwrap_or_default(), claim.metadata.namespace.unwrap_or_default());
-        let wanted = serde_json::to_value(&claim.spec).unwrap_or_default()["resources"]["requests"].clone();
-        let status = serde_json::to_value(&claim.status).unwrap_or_default();
-        let class = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.clone());
-        let volume = format!("{namespace}-{name}");
-        if status["phase"] != "Bound" && volumes.get_opt(&volume).await?.is_none() {
-            let body = json!({
-                "metadata": { "name": volume },
-                "spec": {
-                    "capacity": wanted, "accessModes": ["ReadWriteOnce"], "hostPath": { "path": "/tmp" },
-                    "claimRef": { "namespace": namespace, "name": name }, "storageClassName": class,
-                },
-            });
-            let body = serde_json::from_value(body).expect("a volume");
-            volumes.create(&PostParams::default(), &body).await?;
-        } else if status["phase"] == "Bound" && status["capacity"] != wanted {
-            let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &namespace);
-            let grown = json!({ "status": { "capacity": wanted } });
-            api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&grown)).await?;
-        }
-    }
-    let pods: Api<Pod> = Api::all(client.clone());
-    for pod in pods.list(&Default::default()).await? {
-        let (name, namespace) =
-            (pod.metadata.name.clone().unwrap_or_default(), pod.metadata.namespace.clone().unwrap_or_default());
-        let api: Api<Pod> = Api::namespaced(client.clone(), &namespace);
-        if pod.metadata.deletion_timestamp.is_some() {
-            let now = DeleteParams::default().grace_period(0);
-            let _ = api.delete(&name, &now).await;
-            continue;
-        }
-        let image = pod
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.containers.first())
-            .and_then(|c| c.image.clone())
-            .unwrap_or_default();
-        let value = serde_json::to_value(&pod.status).unwrap_or_default();
-        let status = if image.contains("bad") {
-            json!({ "phase": "Pending", "containerStatuses": [{
-                "name": "engine", "image": image, "imageID": "", "ready": false, "restartCount": 0,
-                "state": { "waiting": { "reason": "ImagePullBackOff", "message": "not found" } },
-            }] })
-        } else {
-            json!({ "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] })
-        };
-        // A pod is pending from the start: that alone says nothing.
-        if value["phase"] != status["phase"] || value["containerStatuses"] != status["containerStatuses"] {
-            let patch = json!({ "status": status });
-            let _ = api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await;
-        }
-    }
-    Ok(())
+/// Objects of a file in `deploy/`, those of `logstack-system` moved to `home`.
+pub fn documents(file: &str, home: &str) -> Vec<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(file);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text = text.replace("logstack-system", home);
+    let all = serde_yaml::Deserializer::from_str(&text).map(|document| Value::deserialize(document).expect("YAML"));
+    all.filter(|document| !document.is_null()).collect()
 }

@@ -2,12 +2,14 @@
 //!
 //! It knows lists and watches by label, server-side apply as a merge with removal of what was applied before, merge
 //! patches with optimistic locks, the status subresource, generations, finalizers, and collection by owner. It does not
-//! validate: schemas, CEL and admission are for the real API server.
+//! validate: schemas, CEL and admission are for the real API server. What it cannot do, scenarios say with
+//! `cluster.memory`.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -24,16 +26,26 @@ const BACKLOG: usize = 65_536;
 /// Group and version, plural, namespace, name.
 pub type Path = (String, String, String, String);
 
+/// What is wrong with the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    None,
+    /// Requests fail, watches break.
+    Away,
+    /// Every second request is one too many.
+    TooMany,
+    /// Every answer comes late.
+    Slow(Duration),
+    /// Plain requests are answered, watches are not, and say nothing any more.
+    Deaf,
+}
+
 /// The server.
 pub struct MemoryApi {
     state: Mutex<Store>,
     events: broadcast::Sender<(u64, Path, Value, bool)>,
-    /// Requests fail: the server is away.
-    pub is_away: AtomicBool,
-    /// Requests that wrote, Leases and events left out.
-    pub writes: AtomicU64,
-    /// All requests, watches left out.
-    pub requests: AtomicU64,
+    trouble: Mutex<Trouble>,
+    requests: AtomicU64,
 }
 
 #[derive(Default)]
@@ -50,8 +62,7 @@ impl MemoryApi {
         let api = Arc::new(Self {
             state: Mutex::default(),
             events: broadcast::channel(BACKLOG).0,
-            is_away: AtomicBool::new(false),
-            writes: AtomicU64::new(0),
+            trouble: Mutex::new(Trouble::None),
             requests: AtomicU64::new(0),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -59,6 +70,15 @@ impl MemoryApi {
         let router = Router::new().fallback(handle).with_state(api.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         (api, address)
+    }
+
+    /// From now on this is wrong.
+    pub fn set_trouble(&self, trouble: Trouble) {
+        *self.trouble.lock() = trouble;
+    }
+
+    fn trouble(&self) -> Trouble {
+        *self.trouble.lock()
     }
 
     /// Looks at all objects, and changes some: what controllers and kubelets do in a cluster.
@@ -186,10 +206,22 @@ fn matches(selector: &str, object: &Value) -> bool {
 }
 
 async fn handle(State(api): State<Arc<MemoryApi>>, request: Request) -> Response {
-    if api.is_away.load(Ordering::SeqCst) {
-        return failure(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "the server is away");
+    let count = api.requests.fetch_add(1, Ordering::Relaxed);
+    let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+    match api.trouble() {
+        Trouble::Away => return failure(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "the server is away"),
+        Trouble::TooMany if count % 2 == 0 => {
+            return failure(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", "too many requests");
+        }
+        Trouble::Slow(wait) => tokio::time::sleep(wait).await,
+        Trouble::Deaf if is_watch => std::future::pending().await,
+        _ => {}
     }
     let uri = request.uri().clone();
+    if uri.path() == "/version" {
+        return ok(&json!({ "major": "1", "minor": "36", "gitVersion": "v1.36.0-memory", "gitCommit": "",
+            "gitTreeState": "", "buildDate": "", "goVersion": "", "compiler": "", "platform": "" }));
+    }
     let Some(target) = target(uri.path()) else {
         return failure(StatusCode::NOT_FOUND, "NotFound", "the server could not find the requested resource");
     };
@@ -197,12 +229,8 @@ async fn handle(State(api): State<Arc<MemoryApi>>, request: Request) -> Response
     let is_metadata = header(&request, "accept").contains("PartialObjectMetadata");
     let content_type = header(&request, "content-type");
     let method = request.method().clone();
-    if method == Method::GET && query.contains("watch=true") {
+    if is_watch {
         return watch(&api, target.path, &query, is_metadata);
-    }
-    api.requests.fetch_add(1, Ordering::SeqCst);
-    if method != Method::GET && !["leases", "events"].contains(&target.path.1.as_str()) {
-        api.writes.fetch_add(1, Ordering::SeqCst);
     }
     let body = axum::body::to_bytes(request.into_body(), 16 << 20).await.unwrap_or_default();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -399,11 +427,17 @@ fn overlay(base: &mut Value, over: &Value) {
     }
 }
 
+fn bookmark(version: u64) -> String {
+    let object = json!({ "apiVersion": "v1", "kind": "Any", "metadata": { "resourceVersion": version.to_string() } });
+    format!("{}\n", json!({ "type": "BOOKMARK", "object": object }))
+}
+
 fn watch(api: &Arc<MemoryApi>, path: Path, query: &str, is_metadata: bool) -> Response {
     let since: u64 = parameter(query, "resourceVersion").and_then(|text| text.parse().ok()).unwrap_or_default();
     let selector = parameter(query, "labelSelector").unwrap_or_default();
     let (sender, receiver) = tokio::sync::mpsc::channel::<Result<String, std::io::Error>>(1024);
     let store = api.state.lock();
+    let mut seen = since.max(store.version);
     let past: Vec<_> = store.log.iter().filter(|(version, ..)| *version > since).cloned().collect();
     let mut live = api.events.subscribe();
     drop(store);
@@ -428,17 +462,24 @@ fn watch(api: &Arc<MemoryApi>, path: Path, query: &str, is_metadata: bool) -> Re
                 return;
             }
         }
-        let mut tick = tokio::time::interval(std::time::Duration::from_millis(200));
+        let mut tick = tokio::time::interval(Duration::from_millis(200));
         loop {
             tokio::select! {
                 event = live.recv() => {
                     let Ok(event) = event else { return };
+                    seen = event.0;
+                    if api.trouble() == Trouble::Deaf {
+                        continue;
+                    }
                     if let Some(line) = line(&event) && sender.send(Ok(line)).await.is_err() {
                         return;
                     }
                 }
                 _ = tick.tick() => {
-                    if api.is_away.load(Ordering::SeqCst) || sender.is_closed() {
+                    if api.trouble() == Trouble::Away || sender.is_closed() {
+                        return;
+                    }
+                    if api.trouble() != Trouble::Deaf && sender.send(Ok(bookmark(seen))).await.is_err() {
                         return;
                     }
                 }

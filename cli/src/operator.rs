@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 use logstack_operator::build::Settings;
 use logstack_operator::{Operator, Options};
 use tracing::info;
@@ -42,29 +42,13 @@ pub struct OperatorArgs {
     )]
     image: String,
     /// Let a Lease decide which of several operators writes.
-    #[arg(
-        long,
-        env = "LOGSTACK_LEADER_ELECTION",
-        default_value_t = true,
-        num_args = 0..=1,
-        default_missing_value = "true",
-        action = clap::ArgAction::Set,
-        value_name = "BOOL"
-    )]
+    #[arg(long, env = "LOGSTACK_LEADER_ELECTION", value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     leader_election: bool,
     /// Only objects with the label `logstack.dev/controller-id` of this value: for two operators in one cluster.
     #[arg(long, env = "LOGSTACK_CONTROLLER_ID", value_name = "ID")]
     controller_id: Option<String>,
     /// Watch pods to say how many a LogScrape matches, and which lack the annotation.
-    #[arg(
-        long,
-        env = "LOGSTACK_TARGET_COUNTING",
-        default_value_t = true,
-        num_args = 0..=1,
-        default_missing_value = "true",
-        action = clap::ArgAction::Set,
-        value_name = "BOOL"
-    )]
+    #[arg(long, env = "LOGSTACK_TARGET_COUNTING", value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     target_counting: bool,
     /// Where /metrics is.
     #[arg(long, env = "LOGSTACK_METRICS_LISTEN", value_name = "ADDR", default_value = "0.0.0.0:8080")]
@@ -127,6 +111,7 @@ pub async fn run(args: OperatorArgs) -> Result<()> {
         has_leader_election: args.leader_election,
         counts_targets: args.target_counting,
         patience: PATIENCE,
+        silence: logstack_operator::SILENCE,
         metrics_listen: args.metrics_listen,
         health_listen: args.health_listen,
     };

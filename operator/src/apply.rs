@@ -155,6 +155,10 @@ impl Applier {
                 let difference = first_difference(&desired, observed);
                 match (difference, annotation(observed, names::APPLIED_HASH) == Some(hash.as_str())) {
                     (None, _) => {
+                        if id.kind.is_optional() {
+                            // No watch brings it, and what is not in the picture is not deleted one day.
+                            self.world.set_object(id.clone(), Some((**observed).clone()));
+                        }
                         self.count(id.kind, "unchanged");
                         return Ok(Outcome::Unchanged);
                     }

@@ -12,6 +12,8 @@ pub mod build;
 pub mod controller;
 pub mod error;
 pub mod events;
+#[cfg(test)]
+mod fields;
 pub mod hash;
 pub mod lease;
 pub mod metrics;
@@ -20,11 +22,14 @@ pub mod object;
 pub mod observe;
 mod operator;
 pub mod queue;
+pub mod requests;
 pub mod scrape;
 pub mod serve;
 pub mod status;
 pub mod storage;
 pub mod subset;
+pub mod watchdog;
 pub mod world;
 
 pub use operator::{Error, Operator, Options};
+pub use watchdog::SILENCE;

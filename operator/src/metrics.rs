@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -38,7 +37,11 @@ const FAMILIES: [(&str, &str, &str); 16] = [
     ("logstack_operator_drift_corrections_total", "counter", "Fields that somebody else had changed."),
     ("logstack_operator_watch_events_total", "counter", "Events of watches."),
     ("logstack_operator_watch_restarts_total", "counter", "Watches that began anew."),
-    ("logstack_operator_watch_last_progress_timestamp_seconds", "gauge", "When a watch last showed something."),
+    (
+        "logstack_operator_watch_last_progress_timestamp_seconds",
+        "gauge",
+        "When a watch was last heard, bookmarks included.",
+    ),
     ("logstack_operator_api_requests_total", "counter", "Requests to the API server."),
     ("logstack_operator_queue_depth", "gauge", "Objects that wait or are worked on."),
     ("logstack_operator_objects_in_backoff", "gauge", "Objects whose last pass failed."),
@@ -61,7 +64,7 @@ impl Metrics {
         self.gauges.lock().insert((name, own(labels)), value);
     }
 
-    /// Notes that a watch showed something.
+    /// Notes that a watch of `kind` was heard.
     pub fn progress(&self, kind: &str) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         self.set("logstack_operator_watch_last_progress_timestamp_seconds", &[("kind", kind)], now.floor());
@@ -143,56 +146,6 @@ fn written(labels: &Labels) -> String {
     let escape = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     let pairs: Vec<String> = labels.iter().map(|(key, value)| format!("{key}=\"{}\"", escape(value))).collect();
     format!("{{{}}}", pairs.join(","))
-}
-
-/// Counts every request of a client by verb and status.
-#[derive(Debug, Clone)]
-pub struct CountRequests(pub Arc<Metrics>);
-
-impl<S> tower::Layer<S> for CountRequests {
-    type Service = Counted<S>;
-
-    fn layer(&self, inner: S) -> Counted<S> {
-        Counted { inner, metrics: self.0.clone() }
-    }
-}
-
-/// See [`CountRequests`].
-#[derive(Debug, Clone)]
-pub struct Counted<S> {
-    inner: S,
-    metrics: Arc<Metrics>,
-}
-
-impl<S, B, R> tower::Service<http::Request<B>> for Counted<S>
-where
-    S: tower::Service<http::Request<B>, Response = http::Response<R>>,
-    S::Future: Send + 'static,
-    S::Error: Send,
-    R: Send,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = futures::future::BoxFuture<'static, Result<S::Response, S::Error>>;
-
-    fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
-        let verb = if is_watch { "watch".to_owned() } else { request.method().as_str().to_lowercase() };
-        let resource = if request.uri().path().contains("/leases") { "leases" } else { "" };
-        let metrics = self.metrics.clone();
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let answer = answer.await;
-            let code = answer.as_ref().map_or("error".to_owned(), |answer| answer.status().as_u16().to_string());
-            let labels = [("verb", verb.as_str()), ("code", code.as_str()), ("resource", resource)];
-            metrics.count("logstack_operator_api_requests_total", &labels);
-            answer
-        })
-    }
 }
 
 #[cfg(test)]

@@ -86,6 +86,12 @@ impl Kind {
         all.into_iter().find(|kind| kind.as_str() == name)
     }
 
+    /// By the plural of its path.
+    pub fn of_plural(plural: &str) -> Option<Self> {
+        let all = Self::BUILT.into_iter().chain([Self::PersistentVolumeClaim]);
+        all.into_iter().find(|kind| kind.parts().3 == plural)
+    }
+
     /// Objects without a namespace.
     pub fn is_cluster_scoped(self) -> bool {
         self == Self::ClusterRoleBinding

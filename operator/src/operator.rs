@@ -15,9 +15,11 @@ use crate::build::Settings;
 use crate::controller::{Context, Memories, Synced, start_watches, work};
 use crate::events::Events;
 use crate::lease::Election;
-use crate::metrics::{CountRequests, Metrics};
+use crate::metrics::Metrics;
 use crate::queue::Queue;
+use crate::requests::LookAtRequests;
 use crate::serve;
+use crate::watchdog::{self, Watches};
 use crate::world::World;
 
 /// Name of the Lease.
@@ -42,6 +44,8 @@ pub struct Options {
     pub counts_targets: bool,
     /// How long a pod must fail before its status says so.
     pub patience: Duration,
+    /// How long a watch may show nothing before the process ends: [`watchdog::SILENCE`].
+    pub silence: Duration,
     /// Where `/metrics` is; port 0: any.
     pub metrics_listen: SocketAddr,
     /// Where `/healthz` and `/readyz` are; port 0: any.
@@ -66,6 +70,9 @@ pub enum Error {
     /// Another process leads.
     #[error("the lease was lost; another operator leads")]
     LeaseLost,
+    /// It would not see changes any more.
+    #[error("the watch of {0} has shown nothing for too long, although the API server answers")]
+    DeafWatch(String),
 }
 
 /// An operator that runs.
@@ -88,11 +95,17 @@ impl Operator {
     /// No client, or an address in use.
     pub async fn start(mut config: kube::Config, options: Options) -> Result<Self, Error> {
         let metrics = Arc::new(Metrics::default());
+        // Audit logs tell one process from another by it.
+        if let Ok(agent) = format!("logstack-operator/{} ({})", env!("CARGO_PKG_VERSION"), options.instance).parse() {
+            config.headers.push((http::header::USER_AGENT, agent));
+        }
         // Its retries wait up to 1000 s, unseen; ours are in the queue.
         config.default_retry = false;
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         let client = ClientBuilder::try_from(config).map_err(|error| Error::Client(error.to_string()))?;
-        let client: Client = client.with_layer(&CountRequests(metrics.clone())).build();
+        let watches = Arc::new(Watches::new(metrics.clone()));
+        let looks = LookAtRequests { metrics: metrics.clone(), watches: watches.clone() };
+        let client: Client = client.with_layer(&looks).build();
         let metrics_listener = serve::listen(options.metrics_listen).await?;
         let health_listener = serve::listen(options.health_listen).await?;
         let address = |listener: &tokio::net::TcpListener, fallback| listener.local_addr().unwrap_or(fallback);
@@ -102,7 +115,18 @@ impl Operator {
         let is_ready = Arc::new(AtomicBool::new(false));
         tokio::spawn(serve::metrics(metrics_listener, metrics.clone(), stop.clone()));
         tokio::spawn(serve::health(health_listener, is_ready.clone(), stop.clone()));
-        let task = tokio::spawn(run(client, options, metrics.clone(), is_ready, stop.clone()));
+        let (silence, watched) = (options.silence, client.clone());
+        let work = run(client, options, metrics.clone(), is_ready, stop.clone());
+        let ending = stop.clone();
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                outcome = work => outcome,
+                path = watchdog::deaf_watch(&watched, &watches, silence) => {
+                    ending.cancel();
+                    Err(Error::DeafWatch(path))
+                }
+            }
+        });
         Ok(Self { metrics, metrics_address, health_address, stop, task })
     }
 

@@ -96,7 +96,7 @@ pub struct Plan {
 }
 
 /// Plans the way to `desired` bytes. `template` is the size in the set's claim template, `None` without a set;
-/// `has_pod`: a pod uses the claim.
+/// `has_pod`: a pod that has a node uses the claim.
 pub fn plan(desired: u64, claim: Option<&Claim>, template: Option<u64>, has_pod: bool) -> Plan {
     let Some(claim) = claim else {
         let steps = template.filter(|size| *size != desired).map(|_| Step::RecreateSet).into_iter().collect();

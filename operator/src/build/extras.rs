@@ -214,6 +214,7 @@ fn prometheus_rule(inputs: &Inputs<'_>) -> Object {
         ),
     ];
     let metadata = meta::own(inputs, Component::Engine, &inputs.names.engine);
-    let spec = json!({ "groups": [{ "name": format!("logstack-{namespace}-{stack}"), "rules": rules }] });
+    let group = json!({ "name": format!("logstack-{namespace}-{stack}"), "interval": wish.interval, "rules": rules });
+    let spec = json!({ "groups": [group] });
     prometheus("PrometheusRule", metadata, &wish.labels, spec)
 }

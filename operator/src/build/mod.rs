@@ -25,6 +25,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use logstack_crds::LogStack;
 
 use crate::names::Names;
@@ -55,6 +56,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// True when an object is ours to reconcile, and not another operator's.
+    pub fn is_responsible_for(&self, metadata: &ObjectMeta) -> bool {
+        let id = metadata.labels.as_ref().and_then(|labels| labels.get(crate::names::CONTROLLER_ID));
+        id.map(String::as_str) == self.controller_id.as_deref()
+    }
+
     /// True when objects of `namespace` are ours to look at.
     pub fn watches(&self, namespace: &str) -> bool {
         self.watch_namespaces.is_empty() || self.watch_namespaces.iter().any(|watched| watched == namespace)

@@ -21,8 +21,8 @@ use crate::world::{Key, Verdicts, annotation};
 
 /// Grafana's sidecar reads a changed file in this time.
 const TOMBSTONE_SECONDS: u64 = 30;
-/// Afterwards what is left is left.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(300);
+/// Afterwards what is left is left: five minutes with the patience of a minute.
+const GIVE_UP_AFTER_PATIENCES: u32 = 5;
 
 fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
@@ -77,7 +77,8 @@ pub(super) async fn cleanup(
     }
     if let Some(error) = left.first() {
         let since = stack.metadata.deletion_timestamp.as_ref().map_or(0, |at| at.0.as_second().max(0) as u64);
-        if unix_seconds().saturating_sub(since) < GIVE_UP_AFTER.as_secs() {
+        let give_up_after = context.patience * GIVE_UP_AFTER_PATIENCES;
+        if unix_seconds().saturating_sub(since) < give_up_after.as_secs() {
             return Err(PassError { refusal: error.refusal, message: error.to_string() });
         }
         let note = format!("left behind: {error}");

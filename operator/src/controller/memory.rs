@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::status::Pressure;
+use crate::status::{Flips, Pressure};
 use crate::world::Key;
 
 /// A rollout that does not move for so long is told.
@@ -21,6 +21,8 @@ pub struct Memory {
     since: HashMap<String, Instant>,
     progress: Option<(String, Instant)>,
     told: HashMap<String, Instant>,
+    /// When its conditions flipped.
+    pub flips: Flips,
     /// Template of the pods of a set that is being made anew: its other changes follow in the next pass.
     pub recreating: Option<Value>,
     /// When the engine was last asked.
@@ -31,6 +33,8 @@ pub struct Memory {
     pub pressure: Pressure,
     /// The engine's version.
     pub version: Option<String>,
+    /// Kinds that are not watched were looked for once.
+    pub has_looked_for_extras: bool,
     /// When the default image of this stack was changed.
     pub upgraded: Option<Instant>,
 }

@@ -39,8 +39,7 @@ pub(super) async fn reconcile(context: &Arc<Context>, key: &Key) -> Result<Optio
         }
         Some(Decoded::Object(scrape)) => scrape,
     };
-    let id = scrape.metadata.labels.as_ref().and_then(|labels| labels.get(names::CONTROLLER_ID));
-    if id.map(String::as_str) != context.settings.controller_id.as_deref() {
+    if !context.settings.is_responsible_for(&scrape.metadata) {
         return Ok(None);
     }
     // Before all have judged nobody can say that none selects it.
@@ -60,6 +59,10 @@ pub(super) async fn reconcile(context: &Arc<Context>, key: &Key) -> Result<Optio
             // Its pass over our present generation is on its way.
             if Some(verdict.generation) != scrape.metadata.generation {
                 return Ok(Some(UNJUDGED));
+            }
+            if let Some(Decoded::Object(stack)) = context.world.stack(&stack).filter(|_| facts.reads_node_paths) {
+                let collector = stack.status.as_ref().and_then(|status| status.collector.as_ref());
+                facts.nodes += collector.map_or(0, |collector| collector.desired);
             }
             facts.verdicts.insert(stack, verdict.clone());
         }

@@ -17,6 +17,7 @@ use kube::api::{Api, Patch, PatchParams};
 use logstack_crds::LogStack;
 use logstack_crds::stack::LogStackStatus;
 use serde_json::json;
+use tokio::time::Instant;
 use tracing::info;
 
 use super::pass::Pass;
@@ -45,8 +46,7 @@ pub(super) async fn reconcile(context: &Arc<Context>, key: &Key) -> Result<Optio
         }
         Some(Decoded::Object(stack)) => stack,
     };
-    let id = stack.metadata.labels.as_ref().and_then(|labels| labels.get(names::CONTROLLER_ID));
-    if id.map(String::as_str) != context.settings.controller_id.as_deref() {
+    if !context.settings.is_responsible_for(&stack.metadata) {
         // Another operator's: here it selects nothing.
         context.world.set_verdicts(key, Verdicts::new());
         return Ok(None);
@@ -63,16 +63,26 @@ pub(super) async fn reconcile(context: &Arc<Context>, key: &Key) -> Result<Optio
     let pass = Pass::new(context, key, stack.clone());
     let (facts, error, again_soon) = pass.run().await;
     let old = stack.status.clone().unwrap_or_default();
-    let status = summarize_stack(&old, &facts, &Time(jiff::Timestamp::now()));
+    let mut status = summarize_stack(&old, &facts, &Time(jiff::Timestamp::now()));
+    let (generation, hold) = (stack.metadata.generation, context.patience * 2);
+    let is_held = context.memories.with(key, |memory| {
+        memory.flips.steady(&old.conditions, &mut status.conditions, generation, hold, Instant::now())
+    });
     publish_metrics(context, key, &stack, &status);
     if old != status {
         tell(context, &stack, &old, &status);
         write(context, key, &stack, &status).await?;
+        let nodes = |status: &LogStackStatus| status.collector.as_ref().map(|collector| collector.desired);
+        if nodes(&old) != nodes(&status) {
+            // LogScrapes that read files of nodes say on how many.
+            let bound = context.world.verdicts(key).map(|verdicts| verdicts.keys().cloned().collect());
+            wake_scrapes(context, bound.unwrap_or_default());
+        }
     }
     match error {
         Some(error) => Err(error),
         // No later than what is only said when it lasts.
-        None if again_soon => Ok(Some(UNDER_WAY.min(context.patience * 2))),
+        None if again_soon || is_held => Ok(Some(UNDER_WAY.min(context.patience * 2))),
         None => Ok(Some(RESYNC)),
     }
 }

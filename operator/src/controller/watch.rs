@@ -24,6 +24,7 @@ use crate::apply::to_value;
 use crate::names;
 use crate::object::{Kind, ObjectId};
 use crate::queue::DEBOUNCE;
+use crate::scrape::selects;
 use crate::world::{Decoded, Key, NamespaceFacts, PodFacts, label};
 
 /// Objects of a list at once.
@@ -169,7 +170,6 @@ impl Starter {
                 let Some(event) = event else { return };
                 match event {
                     Ok(event) => {
-                        context.metrics.progress(name);
                         context.metrics.count("logstack_operator_watch_events_total", &[("kind", name)]);
                         match event {
                             Event::Init => unseen = Some(sink.known(&context)),
@@ -316,14 +316,14 @@ impl Sink for ScrapeWatch {
             let item = Item::Scrape(key.clone());
             context.queue.reset(&item);
             context.queue.add(item, DEBOUNCE);
-            every_stack(context);
+            wake_selecting(context, &key, Some(&metadata));
         }
         key
     }
 
     fn remove(&self, context: &Context, key: &Key) {
         context.world.set_scrape(key.clone(), None);
-        every_stack(context);
+        wake_selecting(context, key, None);
     }
 
     fn known(&self, context: &Context) -> BTreeSet<Key> {
@@ -335,10 +335,27 @@ impl Sink for ScrapeWatch {
     }
 }
 
-/// Any of them may select what changed.
-fn every_stack(context: &Context) {
-    for key in context.world.stack_keys() {
-        context.queue.add(Item::Stack(key), DEBOUNCE);
+/// Wakes the stacks that selected a LogScrape, and those that do now.
+fn wake_selecting(context: &Context, key: &Key, metadata: Option<&ObjectMeta>) {
+    let labels = context.world.namespace(&key.namespace).labels;
+    for stack in context.world.stacks() {
+        let stack_key = Key::of(&stack.metadata);
+        let did = context.world.verdicts(&stack_key).is_some_and(|verdicts| verdicts.contains_key(key));
+        let does = || metadata.is_some_and(|metadata| selects(&stack.spec, &stack_key.namespace, metadata, &labels));
+        if did || does() {
+            context.queue.add(Item::Stack(stack_key), DEBOUNCE);
+        }
+    }
+}
+
+/// Wakes the stacks to which a namespace matters: it is theirs, Grafana's, or they select LogScrapes by its labels.
+fn wake_around(context: &Context, namespace: &str) {
+    for stack in context.world.stacks() {
+        let key = Key::of(&stack.metadata);
+        let is_grafanas = stack.spec.grafana.namespace.as_deref() == Some(namespace);
+        if key.namespace == namespace || is_grafanas || stack.spec.scrape_namespace_selector.is_some() {
+            context.queue.add(Item::Stack(key), DEBOUNCE);
+        }
     }
 }
 
@@ -447,14 +464,14 @@ impl Sink for NamespaceWatch {
         let labels: BTreeMap<String, String> = object.metadata.labels.unwrap_or_default();
         let facts = NamespaceFacts { labels, is_terminating: object.metadata.deletion_timestamp.is_some() };
         if context.world.set_namespace(&key.name, Some(facts)) {
-            every_stack(context);
+            wake_around(context, &key.name);
         }
         key
     }
 
     fn remove(&self, context: &Context, key: &Key) {
         if context.world.set_namespace(&key.name, None) {
-            every_stack(context);
+            wake_around(context, &key.name);
         }
     }
 

@@ -46,14 +46,16 @@ impl ScrapePlan {
 pub fn plan(
     stack: &LogStack,
     scrapes: &[Arc<LogScrape>],
-    observed: &[BTreeMap<String, String>],
+    observed: &[BTreeMap<&str, &str>],
     controller_id: Option<&str>,
     namespace_facts: &dyn Fn(&str) -> NamespaceFacts,
 ) -> ScrapePlan {
     let own = stack.metadata.namespace.as_deref().unwrap_or_default();
-    let in_force: BTreeMap<&String, &String> = observed.iter().flatten().collect();
+    let in_force: BTreeMap<&str, &str> = observed.iter().flatten().map(|(file, text)| (*file, *text)).collect();
     let mut plan = ScrapePlan::default();
-    let mut wanted: BTreeMap<String, (Key, String)> = BTreeMap::new();
+    // Texts may be megabytes: they are moved, not copied.
+    let mut wanted: BTreeMap<String, String> = BTreeMap::new();
+    let mut owners: BTreeMap<String, Key> = BTreeMap::new();
     for scrape in scrapes {
         let id = scrape.metadata.labels.as_ref().and_then(|labels| labels.get(names::CONTROLLER_ID));
         let key = Key::of(&scrape.metadata);
@@ -77,25 +79,25 @@ pub fn plan(
         match judged {
             Ok(job) => {
                 verdict.generation_in_force = Some(generation);
-                wanted.insert(file, (key.clone(), job.text));
+                owners.insert(file.clone(), key.clone());
+                wanted.insert(file, job.text);
             }
             Err(rejection) => {
                 // What is not permitted, or not wanted, goes at once; a mistake leaves the last good job.
                 let may_stay = matches!(rejection.reason, "Invalid" | "TooLarge");
-                if let Some(text) = in_force.get(&file).filter(|_| may_stay) {
+                if let Some(text) = in_force.get(file.as_str()).filter(|_| may_stay) {
                     verdict.generation_in_force = generation_of(text);
-                    wanted.insert(file, (key.clone(), (*text).clone()));
+                    owners.insert(file.clone(), key.clone());
+                    wanted.insert(file, (*text).to_owned());
                 }
                 verdict.accepted = Err(rejection);
             }
         }
         plan.verdicts.insert(key, verdict);
     }
-    let texts = wanted.iter().map(|(file, (_, text))| (file.clone(), text.clone())).collect();
-    let (shards, left_out) = assign(observed, texts);
+    let (shards, left_out) = assign(observed, wanted);
     for file in left_out {
-        let Some((key, _)) = wanted.get(&file) else { continue };
-        if let Some(verdict) = plan.verdicts.get_mut(key) {
+        if let Some(verdict) = owners.get(&file).and_then(|key| plan.verdicts.get_mut(key)) {
             let message = format!(
                 "all {} ConfigMaps of jobs are full (hint: merge LogScrapes, or use a second LogStack)",
                 names::SHARDS_MAX
@@ -117,7 +119,10 @@ impl Key {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
+    use crate::fields::Fields;
     use logstack_crds::LogScrapeSpec;
     use logstack_crds::stack::LogStackSpec;
 
@@ -140,7 +145,7 @@ mod tests {
     }
 
     fn run(spec: LogStackSpec, scrapes: &[Arc<LogScrape>], observed: &[BTreeMap<String, String>]) -> ScrapePlan {
-        plan(&stack(spec), scrapes, observed, None, &|_| NamespaceFacts::default())
+        plan(&stack(spec), scrapes, &shard::borrowed(observed), None, &|_| NamespaceFacts::default())
     }
 
     #[test]
@@ -167,5 +172,79 @@ mod tests {
         let suspended = LogScrapeSpec { suspend: true, ..bad() };
         let third = run(LogStackSpec::default(), &[scrape("obs", "a", suspended)], &first.shards);
         assert!(third.shards.iter().all(BTreeMap::is_empty));
+    }
+
+    #[test]
+    fn the_order_of_input_does_not_matter() {
+        let mut scrapes: Vec<_> =
+            (0..7).map(|idx| scrape("obs", &format!("s{idx}"), LogScrapeSpec::default())).collect();
+        let first = run(LogStackSpec::default(), &scrapes, &[]);
+        for _ in 0..scrapes.len() {
+            scrapes.rotate_left(1);
+            let again = run(LogStackSpec::default(), &scrapes, &[]);
+            assert_eq!((&again.shards, &again.verdicts), (&first.shards, &first.verdicts));
+        }
+    }
+
+    /// Each field changes the job of its LogScrape and no other, so one key of one ConfigMap; files of nodes also what
+    /// the collectors mount.
+    #[test]
+    fn every_field_changes_exactly_its_job() {
+        thread_local!(static TOUCHED: RefCell<Fields> = RefCell::new(Fields::of("LogScrape")));
+        fn planned(spec: &str) -> ScrapePlan {
+            let others = ["a", "z"].map(|name| scrape("obs", name, LogScrapeSpec::default()));
+            let changed = scrape("obs", "m", serde_yaml::from_str(spec).unwrap());
+            let scrapes: Vec<_> = others.into_iter().chain([changed]).collect();
+            let plan = run(LogStackSpec::default(), &scrapes, &[]);
+            let rejected: Vec<_> = plan.rejected().collect();
+            assert!(rejected.is_empty(), "{spec}: {rejected:?}");
+            plan
+        }
+        #[track_caller]
+        fn check_from(base: &str, spec: &str) {
+            TOUCHED.with_borrow_mut(|fields| fields.touch(spec));
+            let (before, after) = (planned(base), planned(spec));
+            let differs = |key: &&String| before.shards[0].get(*key) != after.shards[0].get(*key);
+            let keys: BTreeSet<&String> = before.shards[0].keys().chain(after.shards[0].keys()).collect();
+            let changed: Vec<&String> = keys.into_iter().filter(differs).collect();
+            assert_eq!(changed, ["obs.m.yaml"], "{spec}");
+            let dirs: &[&str] = if spec.contains("path:") { &["/srv"] } else { &[] };
+            assert_eq!(after.node_dirs.iter().collect::<Vec<_>>(), dirs, "{spec}");
+        }
+        #[track_caller]
+        fn check(spec: &str) {
+            check_from("{}", spec);
+        }
+        check("{selector: {matchLabels: {app: web}}}");
+        check("{namespaceSelector: {any: true}}");
+        check("{namespaceSelector: {matchNames: [a, b]}}");
+        check("{namespaceSelector: {matchLabels: {team: a}}}");
+        check("{annotationGate: {enabled: false}}");
+        check("{annotationGate: {key: a}}");
+        check("{annotationGate: {value: a}}");
+        check("{containers: {include: [web]}}");
+        check("{containers: {exclude: [proxy]}}");
+        check("{priority: 200}");
+        check("{relabelings: [{targetLabel: a, replacement: b}]}");
+        check("{pipelineStages: [{json: {expressions: {a: b}}}]}");
+        check("{labels: {a: b}}");
+        check("{tenant: a}");
+        let limited = "{rateLimit: {linesPerSecond: 10, burst: 20}}";
+        check(limited);
+        check_from(limited, "{rateLimit: {linesPerSecond: 11, burst: 20}}");
+        check_from(limited, "{rateLimit: {linesPerSecond: 10, burst: 21}}");
+        check_from(limited, "{rateLimit: {linesPerSecond: 10, burst: 20, drop: false}}");
+        check("{maxLineSize: 16Ki}");
+        check("{sampling: '0.5'}");
+        check("{multilineHint: '^\\S'}");
+        let file = "{nodePaths: [{path: /srv/*.log}]}";
+        check(file);
+        check_from(file, "{nodePaths: [{path: /srv/*.txt}]}");
+        check_from(file, "{nodePaths: [{path: /srv/*.log, exclude: /srv/b.log}]}");
+        check_from(file, "{nodePaths: [{path: /srv/*.log, encoding: utf-16le}]}");
+        check_from(file, "{nodePaths: [{path: /srv/*.log, labels: {a: b}}]}");
+        check("{suspend: true}");
+        // A new field without a line above fails here.
+        TOUCHED.with_borrow(|fields| assert_eq!(fields.untouched(&[]), [""; 0], "fields that nothing changes"));
     }
 }

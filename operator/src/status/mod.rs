@@ -4,9 +4,11 @@
 //! changes.
 
 mod condition;
+mod flap;
 mod scrape;
 mod stack;
 
 pub use condition::{Said, Truth, get, set_conditions};
+pub use flap::Flips;
 pub use scrape::{ScrapeFacts, summarize_scrape};
 pub use stack::{CollectorFacts, EngineFacts, GrafanaFacts, Pressure, StackFacts, StorageFacts, summarize_stack};

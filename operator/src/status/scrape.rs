@@ -23,6 +23,8 @@ pub struct ScrapeFacts {
     pub counts: Option<Counts>,
     /// Files of nodes are read, not pods.
     pub reads_node_paths: bool,
+    /// Nodes on which they are: those of the collectors of all LogStacks that accept it.
+    pub nodes: i32,
     /// The annotation that pods need.
     pub gate: String,
 }
@@ -54,7 +56,7 @@ pub fn summarize_scrape(old: &LogScrapeStatus, facts: &ScrapeFacts, now: &Time) 
                 gated: counts.gated.count as i32,
             }
         }),
-        target_nodes: None,
+        target_nodes: (facts.reads_node_paths && accepted.holds()).then_some(facts.nodes),
     }
 }
 
@@ -166,6 +168,7 @@ mod tests {
             verdicts: BTreeMap::from([(stack, verdict)]),
             counts,
             reads_node_paths: false,
+            nodes: 0,
             gate: "prometheus.io/scrape: \"true\"".to_owned(),
         }
     }
@@ -214,6 +217,18 @@ mod tests {
             ScrapeFacts { verdicts: BTreeMap::new(), ..facts(Ok(()), None, counts(0, 0)) },
             [("False", "NotSelected"), ("False", "NotSelected"), ("False", "NotSelected"), ("False", "NoPods")],
         );
+    }
+
+    #[test]
+    fn counts_nodes_for_files_of_nodes() {
+        #[track_caller]
+        fn check(reads_node_paths: bool, accepted: Result<(), Rejection>, want: Option<i32>) {
+            let facts = ScrapeFacts { reads_node_paths, nodes: 3, ..facts(accepted, Some(3), None) };
+            assert_eq!(summarize_scrape(&LogScrapeStatus::default(), &facts, &now(1)).target_nodes, want);
+        }
+        check(true, Ok(()), Some(3));
+        check(false, Ok(()), None);
+        check(true, Err(Rejection { reason: "NotPermitted", message: String::new() }), None);
     }
 
     #[test]

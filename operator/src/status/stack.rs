@@ -1,13 +1,13 @@
 //! Status of a LogStack.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use logstack_crds::render::{Problem, Reason};
 use logstack_crds::stack::{
     CollectorStatus, ConfigHashes, EndpointsStatus, EngineStatus, GrafanaStatus, ImagesStatus, LogStackStatus,
     ScrapesStatus, StorageStatus,
 };
 
-use super::condition::{Said, Truth, set_conditions};
+use super::condition::{Said, Truth, get, set_conditions};
 use crate::build::Images;
 use crate::error::{ApplyError, Refusal};
 use crate::observe::{PodProblem, Workload};
@@ -108,8 +108,10 @@ pub struct StorageFacts {
 /// How full the volume is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Pressure {
-    /// The engine does not say.
+    /// Not asked yet since the operator started: what was said before stays.
     #[default]
+    NotAsked,
+    /// The engine does not say.
     Unknown,
     /// There is room, so many percent are used, in steps of five.
     Enough(u8),
@@ -154,7 +156,7 @@ pub fn summarize_stack(old: &LogStackStatus, facts: &StackFacts, now: &Time) -> 
     let inputs = [&config, &reconcile, &available, &engine, &collector];
     said.push(ready(facts, inputs, stalled.as_ref()));
     let resized = storage_resized(&facts.storage);
-    let pressure = storage_pressure(&facts.storage);
+    let pressure = storage_pressure(&facts.storage, &old.conditions);
     let scrapes = scrapes_accepted(facts);
     let grafana = grafana_synced(facts);
     let degraded = degraded(facts, &collector, &pressure, &grafana);
@@ -197,6 +199,7 @@ pub fn summarize_stack(old: &LogStackStatus, facts: &StackFacts, now: &Time) -> 
             requested: Some(k8s_openapi::apimachinery::pkg::api::resource::Quantity(storage.requested.clone())),
             capacity: storage.capacity.clone().map(k8s_openapi::apimachinery::pkg::api::resource::Quantity),
             used: match storage.pressure {
+                Pressure::NotAsked => old.storage.as_ref().and_then(|storage| storage.used.clone()),
                 Pressure::Unknown => None,
                 Pressure::Enough(used) | Pressure::Week(used) | Pressure::Day(used) | Pressure::NearlyFull(used) => {
                     Some(format!("{used}%"))
@@ -467,9 +470,14 @@ fn storage_resized(storage: &StorageFacts) -> Said {
     }
 }
 
-fn storage_pressure(storage: &StorageFacts) -> Said {
+fn storage_pressure(storage: &StorageFacts, old: &[Condition]) -> Said {
     let kind = "StoragePressure";
     match storage.pressure {
+        Pressure::NotAsked => match get(old, kind) {
+            Some(before) if before.status == "True" => Said::new(kind, true, &before.reason, before.message.clone()),
+            Some(before) if before.status == "False" => Said::new(kind, false, &before.reason, before.message.clone()),
+            _ => storage_pressure(&StorageFacts { pressure: Pressure::Unknown, ..StorageFacts::default() }, old),
+        },
         Pressure::Unknown => {
             Said::new(kind, Truth::Unknown, "Unknown", "the engine does not say how full its volume is")
         }
