@@ -108,7 +108,9 @@ scrape_configs:
 
     let mut command = Command::new(env!("CARGO_BIN_EXE_logstack"));
     command.args(["engine", "--listen", &format!("127.0.0.1:{engine_port}"), "--data-dir"]);
-    command.arg(folder.path().join("engine"));
+    let engine_config = folder.path().join("engine.yaml");
+    std::fs::write(&engine_config, "auth_enabled: false\n").expect("the configuration is written");
+    command.arg(folder.path().join("engine")).arg("--config-file").arg(engine_config);
     let engine = Process::spawn(command);
     let third = collector(&config);
     let deadline = Instant::now() + PATIENCE;

@@ -211,6 +211,57 @@ async fn a_full_buffer_tells_senders_to_wait_and_loses_nothing() {
     collector.stop(Duration::from_secs(5)).await;
 }
 
+/// Where the process below works; without it the test of that name has nothing to do.
+const CHILD_FOLDER: &str = "LOGSTACK_TEST_BUFFER_FOLDER";
+
+/// The process that [`what_was_taken_survives_kill_9`] kills.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn process_that_is_killed() {
+    let Ok(folder) = std::env::var(CHILD_FOLDER) else { return };
+    let port = fs::read_to_string(Path::new(&folder).join("port")).unwrap();
+    // Nobody listens there.
+    let config = config(Path::new(&folder), "http://127.0.0.1:1/push", "", &push_job(&port));
+    let _collector = Collector::start(&config).unwrap();
+    std::future::pending::<()>().await;
+}
+
+fn push_job(port: &str) -> String {
+    format!(
+        "{{job_name: p, loki_push_api: {{server: {{http_listen_address: 127.0.0.1, http_listen_port: {port}}}, labels: {{job: p}}}}}}"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_taken_survives_kill_9() {
+    let (folder, server, port) = (tempfile::tempdir().unwrap(), Server::default(), free_port().to_string());
+    fs::write(folder.path().join("port"), &port).unwrap();
+    let raw = format!("http://127.0.0.1:{port}/promtail/api/v1/raw");
+    let mut want = Vec::new();
+    for life in 0..3 {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["process_that_is_killed", "--exact"])
+            .env(CHILD_FOLDER, folder.path())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let address = format!("127.0.0.1:{port}");
+        wait(|| std::net::TcpStream::connect(&address).is_ok(), || "the process does not listen".to_owned()).await;
+        for number in 0..20 {
+            let line = format!("{life} {number}");
+            let answer = reqwest::Client::new().post(&raw).body(line.clone()).send().await.unwrap();
+            assert_eq!(answer.status(), 204);
+            want.push(format!("-:{line}"));
+        }
+        // SIGKILL: nothing is flushed.
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let collector = Collector::start(&config(folder.path(), &server.start().await, "", "")).unwrap();
+    assert_eq!(server.arrived(want.len()).await, want);
+    collector.stop(Duration::from_secs(5)).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_folder_is_one_collectors() {
     let folder = tempfile::tempdir().unwrap();
