@@ -179,3 +179,55 @@ fn migrated_jobs_give_the_same_labels() {
         "      - {{source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_scrape], action: drop, regex: 'false|'}}\n{CHART}"
     ));
 }
+
+/// The keys that people have in their `loki-values.yaml`, each against what Loki and Promtail make of it.
+#[test]
+fn values_of_loki_stack_mean_the_same_afterwards() {
+    let text = std::fs::read_to_string(LOKI_STACK).unwrap();
+    let values: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+    let jobs = values["promtail"]["config"]["snippets"]["scrapeConfigs"].as_str().unwrap();
+    // The same jobs, where another release of the chart had them.
+    let mut elsewhere = values.clone();
+    elsewhere["promtail"]["config"]["snippets"] = serde_yaml::Value::Null;
+    elsewhere["promtail"]["config"]["scrapeConfigs"] = jobs.into();
+    let elsewhere = serde_yaml::to_string(&elsewhere).unwrap();
+    for text in [&text, &elsewhere] {
+        let migration = logstack_crds::migrate::migrate(&[("values.yaml", text)], &Default::default()).unwrap();
+        let yaml = migration.yaml().unwrap();
+        let (documents, _) = logstack_crds::parse([("out.yaml", yaml.as_str())]).unwrap();
+        assert_eq!((documents.stacks.len(), documents.scrapes.len()), (1, 1), "{yaml}");
+        let spec = &migration.objects[0]["spec"];
+        // loki.persistence and promtail.resources, as they are.
+        assert_eq!(spec["engine"]["storage"]["size"], "50Gi");
+        assert_eq!(spec["engine"]["storage"]["storageClassName"], "fast-ssd");
+        let resources = serde_json::to_value(&values["promtail"]["resources"]).unwrap();
+        assert_eq!(spec["collector"]["resources"], resources);
+        // loki.config: limits and retention as the engine resolves them of Loki's own file.
+        let loki = serde_yaml::to_string(&values["loki"]["config"]).unwrap();
+        let (before, _) = logstack_config::load::<logstack_config::EngineConfig>(&loki, "loki.yaml").unwrap();
+        let place = logstack_crds::Placement {
+            listen_address: "127.0.0.1".to_owned(),
+            listen_port: 3100,
+            data_dir: "/data".into(),
+        };
+        let after = logstack_crds::standalone(&documents, &place).unwrap().0.engine.unwrap();
+        assert_eq!(after.resolved_limits(), before.resolved_limits());
+        // promtail.config…scrapeConfigs: the same pods with the same labels, through the same stages.
+        let own = format!("clients: [{{url: 'http://loki:3100'}}]\nscrape_configs:\n{}", indent(jobs));
+        let (config, _) = logstack_config::load::<CollectorConfig>(&own, "promtail.yaml").unwrap();
+        let job = logstack_crds::render::render_job(&documents.scrapes[0].object, &documents.stacks[0].object.spec);
+        let job = job.unwrap();
+        let mut collected = 0;
+        for pod in pods() {
+            let want = outcome(&config.scrape_configs[0], &pod);
+            assert_eq!(outcome(&job, &pod), want, "{pod:#?}\n{yaml}");
+            collected += usize::from(want.is_some());
+        }
+        assert_eq!(collected, 2, "the gate is the annotation");
+        assert_eq!(job.pipeline_stages, config.scrape_configs[0].pipeline_stages);
+    }
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}

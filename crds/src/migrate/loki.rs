@@ -22,6 +22,7 @@ pub enum Generation {
 pub fn old_values(at: &At<'_>, draft: &mut Draft, ledger: &mut Ledger) {
     storage(at.get("persistence"), Generation::Old, at, draft, ledger);
     pods(at, "engine", draft, ledger);
+    replicas(at, draft, ledger);
     service(at, draft, ledger);
     monitoring(at, draft, ledger);
     data_source(at, draft, ledger);
@@ -71,9 +72,18 @@ pub fn new_values(root: &At<'_>, draft: &mut Draft, ledger: &mut Ledger) {
     let binary = root.get("singleBinary");
     let volume = binary.as_ref().and_then(|at| at.get("persistence")).or_else(|| root.find("write.persistence"));
     storage(volume, Generation::New, root, draft, ledger);
+    let is_single = root.get("deploymentMode").is_none_or(|mode| mode.text() == Some("SingleBinary"));
     if let Some(binary) = &binary {
+        // The chart's own values have 0 here, for its other modes.
+        if let Some(replicas) = binary.get("replicas").filter(|_| !is_single) {
+            ledger.not_needed(&replicas, "another mode of the chart is chosen; one process does everything");
+        } else {
+            replicas(binary, draft, ledger);
+        }
         pods(binary, "engine", draft, ledger);
     }
+    // The switch of network policies is outside.
+    monitoring(root, draft, ledger);
     monitoring(&root.get("monitoring").unwrap_or_else(|| root.clone()), draft, ledger);
     let Some(loki) = root.get("loki") else {
         return engine::carry(&[], true, root, draft, ledger);
@@ -199,8 +209,12 @@ pub fn pods(at: &At<'_>, prefix: &str, draft: &mut Draft, ledger: &mut Ledger) {
         ("extraEnv", "env"),
     ] {
         let Some(found) = at.get(key).filter(|found| !found.is_empty()) else { continue };
-        if found.text().is_some_and(|text| text.contains("{{")) {
-            ledger.left(&found, "holds a Helm template (hint: write what it renders to)");
+        if holds_template(&found.value()) {
+            if (prefix, key) == ("engine", "affinity") {
+                ledger.not_needed(&found, "tells the pods of the chart apart, and the engine is one pod");
+            } else {
+                ledger.left(&found, "holds a Helm template (hint: write what it renders to)");
+            }
             continue;
         }
         let path = format!("{prefix}.{field}");
@@ -226,16 +240,6 @@ pub fn pods(at: &At<'_>, prefix: &str, draft: &mut Draft, ledger: &mut Ledger) {
         draft.set("engine.terminationGracePeriodSeconds", value.clamp(10, 3600));
         ledger.carried(&seconds, "spec.engine.terminationGracePeriodSeconds");
     }
-    if let Some(replicas) = at.get("replicas") {
-        match replicas.int() {
-            Some(0) => {
-                draft.set("engine.replicas", 0);
-                ledger.carried(&replicas, "spec.engine.replicas");
-            }
-            Some(1) => ledger.carried(&replicas, "spec.engine.replicas"),
-            _ => ledger.left(&replicas, "the engine is one process: one replica"),
-        }
-    }
     if let Some(budget) = at.get("podDisruptionBudget").filter(|budget| !budget.is_empty()) {
         match budget.get("maxUnavailable") {
             Some(max) if max.int() != Some(0) => {
@@ -244,6 +248,29 @@ pub fn pods(at: &At<'_>, prefix: &str, draft: &mut Draft, ledger: &mut Ledger) {
             }
             _ => ledger.left(&budget, "would forbid every drain of the engine's node: none is made"),
         }
+    }
+}
+
+/// One engine, or none for now.
+fn replicas(at: &At<'_>, draft: &mut Draft, ledger: &mut Ledger) {
+    let Some(replicas) = at.get("replicas") else { return };
+    match replicas.int() {
+        Some(0) => {
+            draft.set("engine.replicas", 0);
+            ledger.carried(&replicas, "spec.engine.replicas");
+        }
+        Some(1) => ledger.carried(&replicas, "spec.engine.replicas"),
+        _ => ledger.left(&replicas, "the engine is one process: one replica"),
+    }
+}
+
+/// Whether a text somewhere in `value` is for Helm to evaluate.
+fn holds_template(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains("{{"),
+        Value::Array(items) => items.iter().any(holds_template),
+        Value::Object(members) => members.values().any(holds_template),
+        _ => false,
     }
 }
 
@@ -356,8 +383,15 @@ pub fn neighbours(root: &At<'_>, draft: &mut Draft, ledger: &mut Ledger) {
         if key != "grafana" {
             continue;
         }
-        if let Some(enabled) = chart.get("enabled") {
-            ledger.left(&enabled, "Grafana is installed by its own chart; the LogStack writes the data source for it");
+        match chart.get("enabled") {
+            Some(enabled) if enabled.bool() == Some(false) => {
+                // Only the sidecar's switches have an effect, which loki-stack writes a data source by.
+                let others = chart.entries().into_iter().filter(|(key, _)| *key != "sidecar");
+                others.for_each(|(_, at)| ledger.not_needed(&at, "is not installed"));
+            }
+            Some(enabled) => ledger
+                .left(&enabled, "Grafana is installed by its own chart; the LogStack writes the data source for it"),
+            None => {}
         }
         let Some(sidecar) = chart.find("sidecar.datasources") else { continue };
         if let Some(label) = sidecar.get("label").filter(|label| !label.is_empty()) {

@@ -14,6 +14,7 @@ mod known;
 mod loki;
 mod promtail;
 mod source;
+mod template;
 #[cfg(test)]
 mod tests;
 

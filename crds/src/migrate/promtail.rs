@@ -10,6 +10,7 @@ use super::draft::Draft;
 use super::job;
 use super::loki::{self, TEMPLATE};
 use super::source::{At, Ledger};
+use super::template;
 use crate::render::standard_rules;
 
 /// Folder of the pods' logs in the charts.
@@ -36,7 +37,9 @@ pub fn values(at: &At<'_>, receiver: Receiver, draft: &mut Draft, ledger: &mut L
     }
     if let Some(file) = config.get("file").filter(|file| !file.is_empty()) {
         // The whole file in the values: everything else is not used by the chart, unless the file's template does.
-        if file.text().is_some() {
+        if file.text().is_some_and(|text| text.contains(".Values.config.snippets.scrapeConfigs")) {
+            ledger.not_needed(&file, "is the chart's own template, made of the values that are read here");
+        } else if file.text().is_some() {
             ledger.left(&file, TEMPLATE);
         } else {
             own_file(&file, receiver, draft, ledger);
@@ -79,8 +82,11 @@ fn default_jobs(config: &At<'_>, snippets: Option<&At<'_>>, draft: &mut Draft, l
     let written = snippets.and_then(|at| at.get("scrapeConfigs")).or_else(|| config.get("scrapeConfigs"));
     let is_written = written.as_ref().is_some_and(|at| !at.is_empty());
     if let Some(written) = written.filter(|_| is_written) {
-        jobs(&written, draft, ledger);
-        if let Some(snippets) = snippets {
+        let is_evaluated = evaluate(&written, snippets, draft, ledger);
+        if !is_evaluated {
+            jobs(&written, draft, ledger);
+        }
+        if let Some(snippets) = snippets.filter(|_| !is_evaluated) {
             for key in ["pipelineStages", "common", "extraRelabelConfigs", "addScrapeJobLabel"] {
                 if let Some(at) = snippets.get(key).filter(|at| !at.is_empty()) {
                     ledger.not_needed(&at, "is used by the chart's own scrapeConfigs only, which are replaced");
@@ -118,6 +124,44 @@ fn default_jobs(config: &At<'_>, snippets: Option<&At<'_>>, draft: &mut Draft, l
     };
     let name = job::pods(&job, config, draft, ledger);
     ledger.remark(config, format!("LogScrape {name} (the chart's own job kubernetes-pods)"));
+}
+
+/// Carries the jobs of a template that is made of snippets, as the chart's own is; false: it is no such template.
+fn evaluate(written: &At<'_>, snippets: Option<&At<'_>>, draft: &mut Draft, ledger: &mut Ledger) -> bool {
+    const SNIPPETS: &str = "config.snippets.";
+    let Some(text) = written.text().filter(|text| text.contains("{{")) else { return false };
+    let value = |path: &str| {
+        let key = path.strip_prefix(SNIPPETS).unwrap_or_default();
+        match (snippets.and_then(|at| at.get(key)), key) {
+            (Some(at), _) => at.value(),
+            // What the chart has there unless told otherwise.
+            (None, "pipelineStages") => json!([{ "cri": {} }]),
+            (None, "common") => json!(standard_rules(POD_LOGS).get(4..)),
+            (None, _) => Value::Null,
+        }
+    };
+    // Values outside of the snippets are not all known here.
+    let asks_for_others = text.split(".Values.").skip(1).any(|rest| !rest.starts_with(SNIPPETS));
+    let Some(rendered) = template::render(text, &value).filter(|_| !asks_for_others) else { return false };
+    let document = Document::parse(&rendered, &written.place().file);
+    if !document.mistakes().is_empty() {
+        return false;
+    }
+    for item in written.items_of(document.root()) {
+        match read_job(item.node) {
+            Ok(config) => job::carry(&config, &item, draft, ledger),
+            Err(reasons) => ledger.left(&item, format!("is left out: {reasons}")),
+        }
+    }
+    ledger.carried(written, "LogScrapes (the template, with the snippets put in)");
+    for key in ["pipelineStages", "common", "extraRelabelConfigs", "addScrapeJobLabel"] {
+        let Some(at) = snippets.and_then(|at| at.get(key)).filter(|at| !at.is_empty()) else { continue };
+        match text.contains(&format!(".Values.{SNIPPETS}{key}")) {
+            true => ledger.carried(&at, "where scrapeConfigs puts it in"),
+            false => ledger.not_needed(&at, "is not put in by scrapeConfigs"),
+        }
+    }
+    true
 }
 
 /// A list of rules or stages, read as a part of a job.

@@ -91,6 +91,13 @@ impl<'a> At<'a> {
         items.iter().enumerate().map(item).collect()
     }
 
+    /// The items of a list that this value was turned into: they stand where it does.
+    pub fn items_of<'b>(&'b self, made: &'b Node) -> Vec<At<'b>> {
+        let Kind::Sequence(items) = &made.kind else { return Vec::new() };
+        let item = |(idx, node)| At { document: self.document, node, path: format!("{}[{idx}]", self.path) };
+        items.iter().enumerate().map(item).collect()
+    }
+
     /// The text of a scalar.
     pub fn text(&self) -> Option<&'a str> {
         self.node.text()
@@ -199,6 +206,7 @@ impl Ledger {
         };
         let has_claimed = self.claimed.iter().any(|claimed| is_inside(claimed));
         match known::fate(&root.path) {
+            Some(Fate::Left(_)) if !has_claimed && is_off(root) => self.not_needed(root, "is switched off"),
             Some(fate) if !has_claimed => self.note(root, fate),
             _ => {
                 let children: Vec<At<'_>> = match &root.node.kind {
@@ -222,6 +230,11 @@ impl Ledger {
         self.notes.sort_by_key(|note| (note.place.line, note.place.column));
         self.notes
     }
+}
+
+/// True for `{enabled: false, …}`.
+fn is_off(at: &At<'_>) -> bool {
+    at.get("enabled").and_then(|at| at.bool()) == Some(false)
 }
 
 /// Keys of charts whose text is YAML of its own.

@@ -204,6 +204,63 @@ fn templates_are_named() {
 }
 
 #[test]
+fn templates_of_snippets_are_evaluated() {
+    let text = "config:
+  clients: [{url: http://loki-gateway/loki/api/v1/push}]
+  snippets:
+    pipelineStages: [{cri: {}}, {multiline: {firstline: '^x'}}]
+    extraRelabelConfigs: [{source_labels: [__meta_kubernetes_pod_label_team], target_label: team}]
+    extraScrapeConfigs: ''
+    scrapeConfigs: |
+      - job_name: kubernetes-pods
+        pipeline_stages:
+          {{- toYaml .Values.config.snippets.pipelineStages | nindent 4 }}
+        kubernetes_sd_configs: [{role: pod}]
+        relabel_configs:
+          {{- if .Values.config.snippets.addScrapeJobLabel }}
+          - {replacement: kubernetes-pods, target_label: scrape_job}
+          {{- end }}
+          {{- toYaml .Values.config.snippets.common | nindent 4 }}
+          {{- with .Values.config.snippets.extraRelabelConfigs }}
+          {{- toYaml . | nindent 4 }}
+          {{- end }}
+  file: |
+    clients: {{ toYaml .Values.config.clients }}
+    scrape_configs: {{ tpl .Values.config.snippets.scrapeConfigs . }}
+";
+    let migration = migrate_texts(&[("promtail.yaml", text)]);
+    accept(&migration);
+    assert_eq!(migration.left().count(), 0, "{}", report(&migration));
+    let scrape = &migration.objects[1];
+    assert_eq!(scrape["metadata"]["name"], "kubernetes-pods");
+    assert_eq!(scrape["spec"]["pipelineStages"][0]["multiline"]["firstline"], "^x");
+    let rules = scrape["spec"]["relabelings"].as_array().unwrap();
+    assert_eq!(rules.last().unwrap()["targetLabel"], "team");
+    // A value from elsewhere is not guessed.
+    let elsewhere = text.replace(".Values.config.snippets.pipelineStages", ".Values.stages");
+    let migration = migrate_texts(&[("promtail.yaml", &elsewhere)]);
+    assert!(migration.left().any(|note| note.path == "config.snippets.scrapeConfigs"), "{}", report(&migration));
+}
+
+#[test]
+fn what_is_switched_off_is_not_missed() {
+    let text = "deploymentMode: SimpleScalable
+loki: {auth_enabled: false}
+singleBinary:
+  replicas: 0
+  affinity: {podAntiAffinity: {x: '{{ .Release.Name }}'}}
+ingress: {enabled: false, hosts: [a]}
+networkPolicy: {enabled: false, flavor: kubernetes}
+";
+    let migration = migrate_texts(&[("loki.yaml", text)]);
+    accept(&migration);
+    assert_eq!(migration.left().count(), 0, "{}", report(&migration));
+    // Nothing hibernates, and no template gets into an object.
+    assert_eq!(migration.objects[0]["spec"]["engine"].get("replicas"), None);
+    assert_eq!(migration.objects[0]["spec"]["engine"].get("affinity"), None);
+}
+
+#[test]
 fn mistakes_in_embedded_jobs_have_the_line_of_the_file() {
     let migration = migrate_texts(&[("promtail.yaml", include_str!("testdata/promtail.yaml"))]);
     let left: Vec<String> = migration.left().map(ToString::to_string).collect();

@@ -19,8 +19,8 @@ use crate::names::{self, Names};
 /// Grafana's column holds so many.
 const UID_BYTES_MAX: usize = 40;
 
-/// The dashboard's text; `${uid}` and `${title}` are replaced.
-const DASHBOARD: &str = include_str!("dashboard.json");
+/// The dashboard of logs, as people import it: its data source is a variable.
+const DASHBOARD: &str = include_str!("../../../deploy/monitoring/dashboards/logstack-logs.json");
 
 /// A provisioning file.
 #[derive(Serialize)]
@@ -88,7 +88,7 @@ pub(super) fn build(inputs: &Inputs<'_>, out: &mut Vec<Object>) {
     out.push(map(inputs, &inputs.names.datasource(), &spec.labels, (format!("{uid}.yaml"), text), None));
     if spec.dashboards.enabled {
         let title = datasource_name(&spec.datasource, inputs.names);
-        let text = DASHBOARD.replace("${uid}", &uid).replace("${title}", &title.replace('"', "'"));
+        let text = dashboard(&uid, &title);
         let folder = Some(("grafana_folder", spec.dashboards.folder.as_str()));
         out.push(map(
             inputs,
@@ -97,6 +97,29 @@ pub(super) fn build(inputs: &Inputs<'_>, out: &mut Vec<Object>) {
             (format!("{uid}.json"), text),
             folder,
         ));
+    }
+}
+
+/// The dashboard of one data source: without the variable that chooses one, under a uid and title of its own.
+fn dashboard(uid: &str, title: &str) -> String {
+    // The text is ours, so it parses: a test says so.
+    let mut dashboard: Value = serde_json::from_str(DASHBOARD).unwrap_or_default();
+    dashboard["uid"] = uid.into();
+    dashboard["title"] = title.into();
+    if let Some(variables) = dashboard["templating"]["list"].as_array_mut() {
+        variables.retain(|variable| variable["type"] != "datasource");
+    }
+    fill(&mut dashboard, uid);
+    serde_json::to_string_pretty(&dashboard).unwrap_or_default()
+}
+
+/// Puts `uid` where the variable is asked for.
+fn fill(value: &mut Value, uid: &str) {
+    match value {
+        Value::String(text) if text == "${logs}" => *text = uid.to_owned(),
+        Value::Array(items) => items.iter_mut().for_each(|item| fill(item, uid)),
+        Value::Object(members) => members.values_mut().for_each(|member| fill(member, uid)),
+        _ => {}
     }
 }
 
@@ -175,4 +198,21 @@ pub fn tombstone(stack: &LogStack, names: &Names) -> (String, String) {
         datasources: Vec::new(),
     };
     (format!("{}.yaml", datasource_uid(stack, names)), serde_yaml::to_string(&file).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stacks_dashboard_asks_its_own_source() {
+        let text = dashboard("logstack-obs-logs", "Logs \"of\" obs");
+        let dashboard: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&dashboard["uid"], &dashboard["title"]), (&"logstack-obs-logs".into(), &"Logs \"of\" obs".into()));
+        assert!(!text.contains("${logs}") && !text.contains("\"datasource\",\n"), "{text}");
+        let sources = text.matches("\"uid\": \"logstack-obs-logs\"").count();
+        // Its own, that of two variables, that of each panel.
+        assert_eq!(sources, 3 + dashboard["panels"].as_array().unwrap().len());
+        assert_eq!(dashboard["templating"]["list"].as_array().unwrap().len(), 3);
+    }
 }
