@@ -128,9 +128,10 @@ scrape_configs: [{{job_name: a, static_configs: [{{targets: [localhost], labels:
     let collector = start(folder.path(), "collector", &["collector", "--config-file", &file]);
 
     let cluster = Cluster::in_memory().await;
-    let operator = cluster.operator(|options| options.has_leader_election = true).await;
+    let operator = cluster.operator(|_| {}).await;
     cluster.namespace("logging", serde_json::json!({})).await;
     cluster.apply("logging", "LogStack", "logs", "spec: {}").await;
+    cluster.apply("logging", "LogScrape", "all", "spec: {}").await;
     cluster.condition("logging", "LogStack", "logs", "Ready", "AllReady").await;
 
     let client = reqwest::Client::new();
