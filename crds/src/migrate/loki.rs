@@ -84,7 +84,9 @@ pub fn new_values(root: &At<'_>, draft: &mut Draft, ledger: &mut Ledger) {
     }
     // The switch of network policies is outside.
     monitoring(root, draft, ledger);
-    monitoring(&root.get("monitoring").unwrap_or_else(|| root.clone()), draft, ledger);
+    if let Some(at) = root.get("monitoring") {
+        monitoring(&at, draft, ledger);
+    }
     let Some(loki) = root.get("loki") else {
         return engine::carry(&[], true, root, draft, ledger);
     };
