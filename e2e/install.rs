@@ -7,11 +7,12 @@
 
 #[allow(dead_code, reason = "the scenarios of main.rs use the rest")]
 mod cluster;
+mod kubelet;
 #[allow(dead_code, reason = "as above")]
 mod memory;
-mod monitoring;
-#[path = "../crds/tests/tools/promql.rs"]
-mod promql;
+mod play;
+#[allow(dead_code, reason = "as above")]
+mod server;
 #[path = "../crds/tests/tools/mod.rs"]
 mod tools;
 
@@ -23,6 +24,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use cluster::Cluster;
+use server::Server;
 use tools::{root, text};
 
 /// Longest wait for one thing, as kubectl takes it.
@@ -42,14 +44,15 @@ struct Bench {
 impl Bench {
     /// `None`: there is no API server to start, or there are no tools.
     async fn start() -> Option<Self> {
-        if std::env::var_os("KUBEBUILDER_ASSETS").is_none() {
+        let Some(assets) = std::env::var_os("KUBEBUILDER_ASSETS") else {
             eprintln!("skipped: KUBEBUILDER_ASSETS does not name a real API server");
             return None;
-        }
+        };
         tools::tools()?;
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let cluster = Cluster::real().await?;
-        cluster.play_real();
+        let (server, config, client) = Server::start(Path::new(&assets)).await;
+        tokio::spawn(kubelet::play(client.clone()));
+        let cluster = Cluster { config, client, memory: None, server: Some(server) };
         let bench =
             Self { cluster, folder: tempfile::tempdir().expect("a temporary folder"), noted: Default::default() };
         bench.write_kubeconfig("admin", "admin");
