@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use globset::{GlobBuilder, GlobMatcher};
 
@@ -58,9 +59,24 @@ fn has_wildcard(text: &str) -> bool {
     text.contains(['*', '?', '[', '{', '\\'])
 }
 
-/// Folders that were listed in one look for files: patterns of many targets share them.
+/// A folder that changed so shortly before it was listed may have changed again within the same tick of its clock.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// Folders that were listed in one look for files: patterns of many targets share them, and the next look takes over
+/// those that have not changed.
 #[derive(Debug, Default)]
-pub struct Folders(HashMap<PathBuf, Arc<Vec<Name>>>);
+pub struct Folders {
+    listed: HashMap<PathBuf, Listed>,
+    /// Of the look before.
+    known: HashMap<PathBuf, Listed>,
+}
+
+#[derive(Debug)]
+struct Listed {
+    names: Arc<Vec<Name>>,
+    /// When the folder changed last; `None`: it is listed anew each time.
+    modified: Option<SystemTime>,
+}
 
 #[derive(Debug)]
 struct Name {
@@ -69,29 +85,50 @@ struct Name {
 }
 
 impl Folders {
+    /// Another look begins.
+    pub fn look_again(&mut self) {
+        self.known = std::mem::take(&mut self.listed);
+    }
+
     fn list(&mut self, folder: &Path) -> Arc<Vec<Name>> {
-        if let Some(names) = self.0.get(folder) {
-            return names.clone();
+        if let Some(listed) = self.listed.get(folder) {
+            return listed.names.clone();
         }
+        let now = SystemTime::now();
+        let modified = fs::metadata(folder).and_then(|metadata| metadata.modified()).ok();
+        if let Some(known) =
+            self.known.remove(folder).filter(|known| known.modified.is_some() && known.modified == modified)
+        {
+            let names = known.names.clone();
+            self.listed.insert(folder.to_owned(), known);
+            return names;
+        }
+        // A link's target may change without the folder.
+        let mut has_links = false;
         let mut names = Vec::new();
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let Ok(name) = entry.file_name().into_string() else { continue };
             let is_folder = match entry.file_type() {
                 // Docker's pod logs are links.
-                Ok(kind) if kind.is_symlink() => fs::metadata(entry.path()).is_ok_and(|metadata| metadata.is_dir()),
+                Ok(kind) if kind.is_symlink() => {
+                    has_links = true;
+                    fs::metadata(entry.path()).is_ok_and(|metadata| metadata.is_dir())
+                }
                 Ok(kind) => kind.is_dir(),
                 Err(_) => continue,
             };
             names.push(Name { name, is_folder });
         }
         let names = Arc::new(names);
-        self.0.insert(folder.to_owned(), names.clone());
+        let is_settled = |at: &SystemTime| !has_links && now.duration_since(*at).is_ok_and(|since| since >= SETTLED);
+        let listed = Listed { names: names.clone(), modified: modified.filter(is_settled) };
+        self.listed.insert(folder.to_owned(), listed);
         names
     }
 
     /// The folders: what a watcher has to watch.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.0.keys().map(PathBuf::as_path)
+        self.listed.keys().map(PathBuf::as_path)
     }
 }
 
@@ -206,5 +243,30 @@ mod tests {
         check("*y/*.log", &[]);
         check("x/*y/*.log", &["x/y/d.log"]);
         check("{x/y,z}/*.log", &["x/y/d.log"]);
+    }
+
+    #[test]
+    fn lists_again_what_has_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, glob) =
+            (folder.path().join("a.log"), PathGlob::new(&format!("{}/*.log", folder.path().display())).unwrap());
+        fs::write(&old, "").unwrap();
+        let long_ago = SystemTime::now() - Duration::from_secs(60);
+        let mut folders = Folders::default();
+        let look = |folders: &mut Folders, want: usize| {
+            folders.look_again();
+            assert_eq!(glob.files(folders).len(), want);
+        };
+        look(&mut folders, 1);
+        // Changed a moment ago: the same time may stand for two changes.
+        fs::write(folder.path().join("b.log"), "").unwrap();
+        look(&mut folders, 2);
+        fs::File::open(folder.path()).unwrap().set_modified(long_ago).unwrap();
+        look(&mut folders, 2);
+        fs::write(folder.path().join("c.log"), "").unwrap();
+        fs::File::open(folder.path()).unwrap().set_modified(long_ago).unwrap();
+        look(&mut folders, 2); // the listing of before is taken over
+        fs::File::open(folder.path()).unwrap().set_modified(long_ago + Duration::from_secs(1)).unwrap();
+        look(&mut folders, 3);
     }
 }

@@ -338,6 +338,12 @@ pub fn is_same_scope(a: &KubernetesSd, b: &KubernetesSd) -> bool {
 
 type Events = std::pin::Pin<Box<dyn Stream<Item = Result<Event<Pod>, watch::Error>> + Send>>;
 
+/// Lists that the API server answers from its cache: `resourceVersion=0`, which kube leaves out of a list by pages.
+/// Without it each list is a quorum read.
+pub fn from_cache() -> watcher::Config {
+    watcher::Config { page_size: None, ..watcher::Config::default().any_semantic() }
+}
+
 fn pod_events(sd: &KubernetesSd, client: Client, node: &str) -> Events {
     let selector = |get: fn(&logstack_config::collector::Selector) -> &String| {
         let of_pods = sd.selectors.iter().filter(|selector| selector.role == Some(Role::Pod));
@@ -345,8 +351,7 @@ fn pod_events(sd: &KubernetesSd, client: Client, node: &str) -> Events {
     };
     let mut fields = selector(|selector| &selector.field);
     fields.push(format!("spec.nodeName={node}"));
-    // Any semantic: served from the API server's cache. Without it each list is a quorum read.
-    let mut config = watcher::Config::default().any_semantic().fields(&fields.join(","));
+    let mut config = from_cache().fields(&fields.join(","));
     let labels = selector(|selector| &selector.label);
     if !labels.is_empty() {
         config = config.labels(&labels.join(","));

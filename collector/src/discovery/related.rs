@@ -18,7 +18,7 @@ use kube::{Api, Client, Resource};
 use logstack_config::collector::AttachMetadata;
 use serde::de::DeserializeOwned;
 
-use super::kubernetes::name_labels;
+use super::kubernetes::{from_cache, name_labels};
 use super::relabel::LabelMap;
 
 /// A kind of object that pods have to do with.
@@ -73,7 +73,7 @@ fn watch<K>(client: &Client, kind: Kind, fields: &str) -> Changes
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let mut config = watcher::Config::default().any_semantic();
+    let mut config = from_cache();
     if !fields.is_empty() {
         config = config.fields(fields);
     }
