@@ -22,6 +22,9 @@ use tracing::warn;
 pub struct Positions {
     #[serde(default)]
     positions: BTreeMap<String, String>,
+    /// The file does not say the same.
+    #[serde(skip)]
+    is_changed: bool,
 }
 
 impl Positions {
@@ -62,7 +65,7 @@ impl Positions {
 
     /// Sets the offset of `path`.
     pub fn set_offset(&mut self, path: &Path, offset: u64) {
-        self.positions.insert(path.to_string_lossy().into_owned(), offset.to_string());
+        self.set(&path.to_string_lossy(), &offset.to_string());
     }
 
     /// Cursors by their key. Old files of Promtail name those of the journal otherwise.
@@ -79,7 +82,19 @@ impl Positions {
 
     /// Sets a cursor.
     pub fn set_cursor(&mut self, key: &str, cursor: &str) {
-        self.positions.insert(key.to_owned(), cursor.to_owned());
+        self.set(key, cursor);
+    }
+
+    fn set(&mut self, key: &str, value: &str) {
+        if self.positions.get(key).is_none_or(|known| known != value) {
+            self.positions.insert(key.to_owned(), value.to_owned());
+            self.is_changed = true;
+        }
+    }
+
+    /// True when there is something to store.
+    pub fn has_changed(&self) -> bool {
+        self.is_changed
     }
 
     /// True without offsets and cursors.
@@ -89,7 +104,7 @@ impl Positions {
 
     /// Forgets `path`.
     pub fn forget(&mut self, path: &Path) {
-        self.positions.remove(&*path.to_string_lossy());
+        self.is_changed |= self.positions.remove(&*path.to_string_lossy()).is_some();
     }
 
     /// Forgets files that are gone. Cursors stay.
@@ -98,7 +113,7 @@ impl Positions {
     }
 
     /// Replaces the file.
-    pub fn store(&self, path: &Path) -> io::Result<()> {
+    pub fn store(&mut self, path: &Path) -> io::Result<()> {
         let text = serde_yaml::to_string(self).map_err(io::Error::other)?;
         let temporary = path.with_extension("tmp");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
@@ -106,7 +121,9 @@ impl Positions {
         file.sync_all()?;
         fs::rename(&temporary, path)?;
         // Without this the new name may be lost in a power cut, and lines would be sent twice.
-        File::open(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))?.sync_all()
+        File::open(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))?.sync_all()?;
+        self.is_changed = false;
+        Ok(())
     }
 }
 
@@ -134,6 +151,8 @@ mod tests {
         positions.store(&path).unwrap();
         let mut loaded = Positions::load(&path).unwrap();
         assert_eq!(loaded, positions);
+        loaded.set_offset(&path, 7);
+        assert!(!loaded.has_changed(), "it is stored");
         loaded.forget_missing();
         assert_eq!((loaded.offset(Path::new("/var/log/a b: c.log")), loaded.offset(&path)), (None, Some(7)));
     }

@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bzip2::read::MultiBzDecoder;
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
@@ -87,6 +87,8 @@ pub struct TailedFile {
     last_growth: Instant,
     /// Seconds and ns of the last write, as of the last look.
     modified: (i64, i64),
+    /// It had no name at the last look.
+    is_unlinked: bool,
     /// When the beginning was compared last.
     compared: Instant,
     /// The last turn found nothing: before more is read, the beginning is compared.
@@ -221,6 +223,7 @@ impl TailedFile {
             progress: Progress::new(offset),
             last_growth: now,
             modified: (0, 0),
+            is_unlinked: false,
             compared: now,
             was_idle: true,
         }
@@ -242,6 +245,20 @@ impl TailedFile {
         !matches!(self.source, Source::Plain(_))
     }
 
+    /// True for a file of which no beginning is known, because it was empty.
+    pub fn is_blank(&self) -> bool {
+        self.identity.fingerprint.len == 0 && !self.is_closed()
+    }
+
+    /// A blank file may have got a beginning since.
+    pub fn learn_beginning(&mut self) {
+        if let (true, Source::Plain(file)) = (self.is_blank(), &self.source) {
+            // What cannot be read now is tried again with its turn.
+            self.identity.fingerprint =
+                read_head(file).map_or(self.identity.fingerprint, |head| Fingerprint::of(&head));
+        }
+    }
+
     /// Bytes taken so far.
     pub fn read_offset(&self) -> u64 {
         self.read_offset
@@ -252,15 +269,19 @@ impl TailedFile {
         self.line_start
     }
 
-    /// True when it has not grown for `quiet`, as far as we saw or as its times say.
+    /// True when it had lost its name at the last look.
+    pub fn is_unlinked(&self) -> bool {
+        self.is_unlinked
+    }
+
+    /// True when it has not grown for `quiet`, as far as we saw or as its times said at the last look.
     pub fn is_quiet(&self, now: Instant, quiet: Duration) -> bool {
-        let is_old = || match &self.source {
-            Source::Plain(file) => {
-                let modified = file.metadata().and_then(|metadata| metadata.modified()).ok();
-                // A clock that was set back says nothing.
-                modified.and_then(|at| SystemTime::now().duration_since(at).ok()).is_some_and(|since| since >= quiet)
-            }
-            _ => false,
+        let is_old = || {
+            let (seconds, ns) = self.modified;
+            let modified = u64::try_from(seconds).ok().filter(|seconds| *seconds > 0 && !self.is_closed());
+            let modified = modified.map(|seconds| UNIX_EPOCH + Duration::new(seconds, ns as u32));
+            // A clock that was set back says nothing.
+            modified.and_then(|at| SystemTime::now().duration_since(at).ok()).is_some_and(|since| since >= quiet)
         };
         now.saturating_duration_since(self.last_growth) >= quiet || is_old()
     }
@@ -310,6 +331,7 @@ impl TailedFile {
             if len < self.read_offset {
                 return Ok(Turn::Truncated);
             }
+            self.is_unlinked = metadata.nlink() == 0;
             let modified = (metadata.mtime(), metadata.mtime_nsec());
             let was_modified = std::mem::replace(&mut self.modified, modified) != modified;
             if len == self.read_offset && !was_modified {

@@ -24,6 +24,8 @@ const ROTATED_QUIET: Duration = Duration::from_secs(2);
 const PARK_AFTER: Duration = Duration::from_secs(60);
 /// While a file has much to read, its name is looked at this often: what is rotated has to be open before it is deleted.
 const LOOK_PERIOD: Duration = Duration::from_millis(250);
+/// Who has the name of a quiet file is asked this often, unless a watch tells that names have changed.
+const NAME_PERIOD: Duration = Duration::from_secs(10);
 /// A folder that changes while it is listed is listed again so often.
 const LIST_ATTEMPTS: usize = 10;
 /// Generations that are remembered as delivered, so that they are not read again under another name.
@@ -81,6 +83,10 @@ pub struct Log {
     /// Since when nothing has the name.
     gone_since: Option<Instant>,
     looked_at: Instant,
+    /// When the last file was seen to have the name; `None`: somebody has to look.
+    named_at: Option<Instant>,
+    /// The name is a link: nobody watches the folder that it leads to.
+    is_link: bool,
 }
 
 /// A generation that is on its way.
@@ -136,6 +142,8 @@ impl Log {
             parked: None,
             gone_since: None,
             looked_at: now,
+            named_at: None,
+            is_link: fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()),
         };
         log.open_generations(state, 0, now)?;
         Ok(log)
@@ -143,13 +151,19 @@ impl Log {
 
     /// What has to be remembered.
     pub fn state(&self) -> LogState {
-        let draining = self.draining.iter().map(|draining| (draining.identity, &draining.progress));
+        // What is acknowledged to its end is done, though no turn came since: read on from there, a copy of a cut file
+        // would be read twice.
+        let (settled, draining): (Vec<&Draining>, Vec<&Draining>) =
+            self.draining.iter().partition(|draining| draining.progress.is_settled());
+        let settled =
+            settled.into_iter().map(|draining| Unfinished { identity: draining.identity, offset: draining.end });
+        let draining = draining.into_iter().map(|draining| (draining.identity, &draining.progress));
         let reading = self.generations.iter().map(|file| (file.identity(), &file.progress));
         let unfinished = draining
             .chain(reading)
             .map(|(identity, progress)| Unfinished { identity, offset: progress.acknowledged() })
             .chain(self.parked.map(|parked| parked.unfinished));
-        LogState { unfinished: unfinished.collect(), done: self.done.iter().copied().collect() }
+        LogState { unfinished: unfinished.collect(), done: self.done.iter().copied().chain(settled).collect() }
     }
 
     /// Bytes of the file that has the name which need not be read again.
@@ -197,6 +211,11 @@ impl Log {
         Some(bytes)
     }
 
+    /// Names may have changed in the log's folder.
+    pub fn look_soon(&mut self) {
+        self.named_at = None;
+    }
+
     /// True when a file is held open.
     pub fn is_open(&self) -> bool {
         !self.generations.is_empty()
@@ -213,6 +232,7 @@ impl Log {
         if self.parked.is_some() && !self.unpark(now)? {
             return Ok(LogTurn::Parked);
         }
+        self.look_for_copies(now)?;
         let Some(front) = self.generations.front_mut() else { return self.look_for_name(now) };
         match front.turn(buffer, now, take)? {
             Turn::Read => {
@@ -231,7 +251,7 @@ impl Log {
         }
         let (is_closed, is_quiet) = (front.is_closed(), front.is_quiet(now, ROTATED_QUIET));
         let inode = front.identity().inode;
-        let is_unlinked = front.behind().1;
+        let is_unlinked = front.is_unlinked();
         let can_park = front.is_quiet(now, PARK_AFTER) && front.progress.is_settled();
         if self.generations.len() > 1 || is_closed {
             // With two files after it, it was left long ago.
@@ -242,9 +262,15 @@ impl Log {
             self.look_for_rotation(now)?;
             return Ok(LogTurn::Idle);
         }
+        let has_name = self.named_at.is_some_and(|at| now.saturating_duration_since(at) < NAME_PERIOD);
+        if has_name && !self.is_link && !is_unlinked && !can_park {
+            return Ok(LogTurn::Idle);
+        }
+        self.named_at = None;
         match fs::metadata(&self.path) {
             Ok(metadata) if Inode::of(&metadata).is_same_file(&inode) => {
                 self.gone_since = None;
+                self.named_at = Some(now);
                 if can_park {
                     self.park();
                     return Ok(LogTurn::Parked);
@@ -270,9 +296,14 @@ impl Log {
         }
     }
 
-    /// Opens what has taken the name while the files before it are being read.
-    fn look_for_rotation(&mut self, now: Instant) -> io::Result<()> {
-        if self.options.archive.is_some() || now.saturating_duration_since(self.looked_at) < LOOK_PERIOD {
+    /// Opens what has taken the name while the files before it are being read, or cannot be: what is rotated away now may
+    /// be deleted before its turn comes.
+    ///
+    /// # Errors
+    /// When the file that has the name cannot be opened.
+    pub fn look_for_rotation(&mut self, now: Instant) -> io::Result<()> {
+        let is_early = now.saturating_duration_since(self.looked_at) < LOOK_PERIOD;
+        if self.options.archive.is_some() || is_early || self.parked.is_some() {
             return Ok(());
         }
         self.looked_at = now;
@@ -285,8 +316,41 @@ impl Log {
     }
 
     fn open_newer(&mut self, now: Instant) -> io::Result<()> {
-        let held = self.draining.len() + self.generations.len();
-        self.open_generations(&self.state(), held, now)
+        // A file that was empty when it was opened is known by its inode alone, and compressed it would be another.
+        self.generations.iter_mut().for_each(TailedFile::learn_beginning);
+        let state = self.state();
+        self.open_generations(&state, state.unfinished.len(), now)
+    }
+
+    /// Opens what was copied from the front file while it was empty each time that somebody looked: it has no beginning
+    /// yet by which a cut would show, so that only the new copies tell.
+    fn look_for_copies(&mut self, now: Instant) -> io::Result<()> {
+        let Some(front) = self.generations.front() else { return Ok(()) };
+        if self.options.archive.is_some() || !front.is_blank() || front.behind().0 == 0 {
+            return Ok(());
+        }
+        let inode = front.identity().inode;
+        // What lost its name was renamed, and is itself what was rotated.
+        if !fs::metadata(&self.path).is_ok_and(|metadata| Inode::of(&metadata).is_same_file(&inode)) {
+            return Ok(());
+        }
+        let state = self.state();
+        let mut all: Vec<Option<Found>> = self.candidates()?.into_iter().map(Some).collect();
+        let candidates: Vec<Candidate> = all.iter().flatten().map(|found| found.candidate.clone()).collect();
+        let mut copies = Vec::new();
+        for planned in plan_generations(&state.unfinished, &state.done, &candidates, false) {
+            if planned.known != Known::No || candidates[planned.idx].is_current {
+                continue;
+            }
+            let Some(found) = all[planned.idx].take() else { continue };
+            let path = found.path.clone();
+            match self.open_file(found, planned.offset, now) {
+                Ok(file) => copies.push(file),
+                Err(err) => warn!(error = %err, path = %path.display(), "the copy of a cut file cannot be read"),
+            }
+        }
+        copies.into_iter().rev().for_each(|file| self.generations.push_front(file));
+        Ok(())
     }
 
     /// Nothing is open: everything was read. Somebody may take the name again.
@@ -389,7 +453,8 @@ impl Log {
         }
         let state = self.state();
         self.parked = None;
-        self.open_generations(&state, self.draining.len(), now)?;
+        // The last one of the state is what was parked.
+        self.open_generations(&state, state.unfinished.len() - 1, now)?;
         Ok(true)
     }
 
@@ -552,19 +617,28 @@ fn find(path: &Path, is_compressed: bool, is_current: bool) -> io::Result<Found>
     let head = if is_compressed { read_gzip_head(&file)? } else { read_head(&file)? };
     let metadata = file.metadata()?;
     let len = (!is_compressed).then_some(metadata.len());
-    let candidate = Candidate { inode: Inode::of(&metadata), head, len, is_current };
+    let modified_ns = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
+    let candidate = Candidate { inode: Inode::of(&metadata), head, len, is_current, modified_ns };
     Ok(Found { candidate, file, path: path.to_owned(), is_compressed })
 }
 
 /// The state of a log of which only the offset in its current file is known.
 pub fn state_at(path: &Path, offset: u64) -> Option<LogState> {
-    let file = open_regular(path).ok()?;
-    let metadata = file.metadata().ok()?;
-    if offset > metadata.len() {
+    let Candidate { inode, head, len, .. } = find(path, false, true).ok()?.candidate;
+    // An empty file has nothing that could be known of it.
+    if head.is_empty() || len.is_none_or(|len| offset > len) {
         return None;
     }
-    let identity = Identity { inode: Inode::of(&metadata), fingerprint: Fingerprint::of(&read_head(&file).ok()?) };
-    Some(LogState { unfinished: vec![Unfinished { identity, offset }], done: Vec::new() })
+    let identity = |inode, head: &[u8]| Identity { inode, fingerprint: Fingerprint::of(head) };
+    // What was rotated before never becomes new.
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let rotated = list_names(&real).rotated.into_iter().rev().take(DONE_MAX);
+    let rotated = rotated.filter_map(|rotated| find(&rotated.path, rotated.is_compressed, false).ok());
+    let mut done: Vec<Unfinished> = rotated
+        .map(|old| Unfinished { identity: identity(old.candidate.inode, &old.candidate.head), offset: u64::MAX })
+        .collect();
+    done.reverse();
+    Some(LogState { unfinished: vec![Unfinished { identity: identity(inode, &head), offset }], done })
 }
 
 #[cfg(test)]
@@ -627,6 +701,7 @@ mod tests {
         fn read_with(&mut self, log: &mut Log, seconds: u64, acknowledges: bool) -> String {
             let mut out = Vec::new();
             let receipts = &mut self.receipts;
+            log.look_soon();
             let mut take = |line: RawLine<'_>, receipt: &Receipt| {
                 out.push(String::from_utf8_lossy(line.bytes).into_owned());
                 if !acknowledges {
@@ -660,6 +735,31 @@ mod tests {
         scene.gzip("0.log.20260101-000000");
         scene.append("0.log", "3 b\n");
         assert_eq!(scene.read(&mut log, 5), "3 b");
+    }
+
+    #[test]
+    fn a_file_that_was_opened_empty_is_known_when_it_is_compressed() {
+        let mut scene = Scene::new();
+        scene.append("0.log", "1\n");
+        let mut log = scene.open(&LogState::default());
+        // Nobody may read meanwhile.
+        let mut look = |scene: &mut Scene| {
+            scene.now += Duration::from_secs(1);
+            log.look_for_rotation(scene.now).unwrap();
+        };
+        scene.rename("0.log", "0.log.20260101-000000");
+        scene.append("0.log", "");
+        look(&mut scene);
+        scene.append("0.log", "2\n");
+        scene.rename("0.log", "0.log.20260101-000010");
+        scene.append("0.log", "3\n");
+        look(&mut scene);
+        scene.gzip("0.log.20260101-000000");
+        scene.gzip("0.log.20260101-000010");
+        scene.rename("0.log", "0.log.20260101-000020");
+        scene.append("0.log", "4\n");
+        look(&mut scene);
+        assert_eq!(scene.read(&mut log, 8), "1 2 3 4");
     }
 
     #[test]
@@ -759,6 +859,74 @@ mod tests {
             let mut log = scene.open(&state);
             assert_eq!(scene.read_with(&mut log, 6, false), "1 a 1 b 2 a 2 b 3");
         }
+    }
+
+    #[test]
+    fn a_copy_is_not_read_again_after_a_stop_that_came_before_its_turn() {
+        let mut scene = Scene::new();
+        scene.append("0.log", "1 a\n");
+        let mut log = scene.open(&LogState::default());
+        assert_eq!(scene.read_with(&mut log, 0, false), "1 a");
+        scene.append("0.log", "1 b\n");
+        fs::copy(scene.path("0.log"), scene.path("0.log.1")).unwrap();
+        fs::write(scene.path("0.log"), "2\n").unwrap();
+        assert_eq!(scene.read_with(&mut log, 0, false), "1 b", "the copy is not quiet yet");
+        // The reader has stopped, and what was read is acknowledged after that.
+        scene.receipts.drain(..).for_each(Receipt::settle);
+        let state = log.state();
+        assert_eq!(scene.read(&mut scene_open(&scene, &state), 4), "2");
+    }
+
+    #[test]
+    fn a_file_that_is_cut_and_empty_at_each_look_is_read_from_its_copies() {
+        let mut scene = Scene::new();
+        scene.append("0.log.1", "before we came\n");
+        scene.append("0.log", "1\n");
+        let mut log = scene.open(&LogState::default());
+        assert_eq!(scene.read(&mut log, 0), "1");
+        let rotate = |scene: &Scene, then: &str| {
+            for number in (1..5).rev() {
+                let _ =
+                    fs::rename(scene.path(&format!("0.log.{number}")), scene.path(&format!("0.log.{}", number + 1)));
+            }
+            fs::copy(scene.path("0.log"), scene.path("0.log.1")).unwrap();
+            fs::write(scene.path("0.log"), then).unwrap();
+        };
+        rotate(&scene, "");
+        assert_eq!(scene.read(&mut log, 4), "");
+        let state = log.state();
+        scene.append("0.log", "2\n");
+        rotate(&scene, "3\n");
+        rotate(&scene, "4\n");
+        assert_eq!(scene.read(&mut log, 8), "2 3 4");
+        // The same, if it was stopped meanwhile.
+        assert_eq!(scene.read(&mut scene_open(&scene, &state), 8), "2 3 4");
+        assert_eq!(scene.read(&mut scene_open(&scene, &log.state()), 8), "");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_loses_nothing() {
+        let mut scene = Scene::new();
+        let wrote_at = |scene: &Scene, name: &str, seconds: u64| {
+            let file = fs::OpenOptions::new().append(true).open(scene.path(name)).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
+        };
+        // The hour from two to three comes twice, and the times of writes lie far ahead of the clock.
+        const AHEAD: u64 = 4_000_000_000;
+        scene.append("0.log", "1 a\n");
+        let mut log = scene.open(&LogState::default());
+        assert_eq!(scene.read(&mut log, 0), "1 a");
+        let state = log.state();
+        scene.append("0.log", "1 b\n");
+        scene.rename("0.log", "0.log.20261025-025000");
+        wrote_at(&scene, "0.log.20261025-025000", AHEAD);
+        scene.append("0.log", "2\n");
+        scene.rename("0.log", "0.log.20261025-021000");
+        wrote_at(&scene, "0.log.20261025-021000", AHEAD + 1200);
+        scene.append("0.log", "3\n");
+        assert_eq!(scene.read(&mut log, 8), "1 b 2 3");
+        assert_eq!(scene.read(&mut scene_open(&scene, &state), 8), "1 b 2 3");
+        assert_eq!(scene.read(&mut scene_open(&scene, &log.state()), 8), "");
     }
 
     #[test]

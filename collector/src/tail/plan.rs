@@ -30,6 +30,8 @@ pub struct Candidate {
     pub len: Option<u64>,
     /// It has the log's name, and was not renamed.
     pub is_current: bool,
+    /// ns since the epoch of the last write.
+    pub modified_ns: i64,
 }
 
 /// Where a planned file is known from.
@@ -102,15 +104,34 @@ pub fn plan_generations(
     wants_history: bool,
 ) -> Vec<Planned> {
     let (known, lost) = assign(unfinished.iter().chain(done), candidates);
-    let first_new = match known.iter().rposition(Option::is_some) {
+    // A current file that was empty when it was last seen says nothing of its age: it may have been filled, copied and
+    // cut since. What is newer than the newest rotated file that is known came after it.
+    let is_blank = |place: usize| unfinished.get(place).is_some_and(|known| known.identity.fingerprint.len == 0);
+    let blank =
+        candidates.iter().zip(&known).find(|(candidate, known)| candidate.is_current && known.is_some_and(is_blank));
+    let is_copy_of_blank = |candidate: &Candidate| {
+        let Some((blank, _)) = blank else { return false };
+        let len = candidate.head.len().min(blank.head.len());
+        !candidate.is_current && len > 0 && candidate.head[..len] == blank.head[..len]
+    };
+    let is_telling = |(candidate, known): (&Candidate, &Option<usize>)| {
+        known.is_some_and(|place| !(candidate.is_current && is_blank(place)))
+    };
+    let first_new = match candidates.iter().zip(&known).rposition(is_telling) {
         Some(idx) => idx + 1,
         // All that was known is gone: whatever is left came later.
         None if wants_history || !unfinished.is_empty() || !done.is_empty() => 0,
         None => candidates.len().saturating_sub(1),
     };
+    // Names have local time, which steps back once a year: an older name that was written later came later.
+    let newest = first_new.checked_sub(1).map(|idx| &candidates[idx]).filter(|newest| !newest.is_current);
+    let newest_ns = newest.map_or(i64::MAX, |newest| newest.modified_ns);
+    let is_late = |idx: usize| idx < first_new && known[idx].is_none() && candidates[idx].modified_ns > newest_ns;
+    let (late, before): (Vec<usize>, Vec<usize>) = (0..first_new).partition(|idx| is_late(*idx));
     let mut plan = Vec::new();
-    for (idx, (candidate, known)) in candidates.iter().zip(known).enumerate() {
-        match known {
+    for idx in before.iter().chain(&late).copied().chain(first_new..candidates.len()) {
+        let candidate = &candidates[idx];
+        match known[idx] {
             Some(place) if place < unfinished.len() => {
                 // The same content may be known twice: cut in place while it was on its way, and its copy.
                 let twins = lost.iter().filter_map(|place| unfinished.get(*place));
@@ -126,7 +147,9 @@ pub fn plan_generations(
                     plan.push(Planned { idx, offset, known: Known::Done(place) });
                 }
             }
-            None if idx >= first_new => plan.push(Planned { idx, offset: 0, known: Known::No }),
+            // It is being copied, and not cut yet.
+            None if is_copy_of_blank(candidate) => {}
+            None if idx >= first_new || is_late(idx) => plan.push(Planned { idx, offset: 0, known: Known::No }),
             None => {}
         }
     }
@@ -204,6 +227,7 @@ mod tests {
             head: content.as_bytes().to_vec(),
             len: Some(content.len() as u64),
             is_current: idx + 1 == files.len(),
+            modified_ns: 0,
         };
         let files: Vec<Candidate> = files.iter().enumerate().map(file).collect();
         let plan = plan_generations(&unfinished, &done, &files, wants_history);
@@ -253,8 +277,13 @@ mod tests {
             fingerprint: Fingerprint::of(content.as_bytes()),
         };
         let done = [Unfinished { identity: identity(10, ""), offset: 0 }];
-        let current =
-            |born_ns| Candidate { inode: born(born_ns), head: b"new".to_vec(), len: Some(3), is_current: true };
+        let current = |born_ns| Candidate {
+            inode: born(born_ns),
+            head: b"new".to_vec(),
+            len: Some(3),
+            is_current: true,
+            modified_ns: 0,
+        };
         let new = [Planned { idx: 0, offset: 0, known: Known::No }];
         assert_eq!(plan_generations(&[], &done, &[current(20)], false), new);
         let grown = [Planned { idx: 0, offset: 0, known: Known::Done(0) }];

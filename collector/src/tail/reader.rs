@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use encoding_rs::Encoding;
 use logstack_logql::Labels;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::file::{Compression, Newline, Take};
 use super::log::{Log, LogState, LogTurn, OpenOptions, Start, has_rotated_files, state_at};
@@ -41,6 +41,11 @@ const BLOCKED_PAUSE: Duration = Duration::from_millis(20);
 const BLOCKED_PAUSE_MAX: Duration = Duration::from_millis(250);
 /// A log that nothing happens to.
 const PARKED_PAUSE: Duration = Duration::from_secs(5);
+/// With nothing to read, the logs that come due within so long have their turns together: a thousand quiet ones would
+/// wake the thread two hundred times a second.
+const SLEEP_MIN: Duration = Duration::from_millis(25);
+/// … and commands and new folders are looked for so often.
+const SLEEP_MAX: Duration = Duration::from_millis(100);
 /// How often a second collector asks whether the first one has gone.
 const LOCK_PAUSE: Duration = Duration::from_millis(200);
 
@@ -121,6 +126,7 @@ pub struct Reader {
     failed: HashMap<PathBuf, Instant>,
     /// Archives that wait for their `initial_delay`.
     arriving: HashMap<PathBuf, Instant>,
+    folders: Folders,
     watch: FolderWatch,
     metrics: Arc<TailMetrics>,
     cursors: Arc<Cursors>,
@@ -154,6 +160,8 @@ struct Tailed {
     key: LogKey,
     log: Log,
     job_idx: usize,
+    /// Of its target, without the file's name.
+    target_labels: Labels,
     source: SourceLabels,
     pause: Duration,
     /// Its entries go to this tenant, which had no room.
@@ -210,6 +218,7 @@ impl Reader {
             next_id: 0,
             failed: HashMap::new(),
             arriving: HashMap::new(),
+            folders: Folders::default(),
             watch: FolderWatch::new(),
             metrics,
             cursors,
@@ -220,7 +229,8 @@ impl Reader {
 
     /// Runs on the calling thread until shutdown, then hands over what was read and gives the senders to wait for.
     pub fn run(mut self) -> (Vec<SenderTask>, Committer) {
-        if self.wait_for_lock() {
+        let is_locked = self.wait_for_lock();
+        if is_locked {
             self.load_state();
             self.read_all();
         }
@@ -237,7 +247,8 @@ impl Reader {
                 state_file,
                 remembered,
                 path: settings.positions_file,
-                read_only: settings.read_only,
+                // Another collector's state is not ours to write.
+                read_only: settings.read_only || !is_locked,
                 metrics,
                 cursors,
             },
@@ -268,6 +279,10 @@ impl Reader {
             self.remembered = state.logs;
             self.cursors.load(state.cursors);
         }
+        // Who waited for the lock has read what another collector has overwritten since.
+        if let Some(Ok(positions)) = self.settings.positions_file.as_deref().map(Positions::load) {
+            self.positions = positions;
+        }
         self.cursors.load(self.positions.cursors());
         // Promtail's file alone: not the first start either, this node was read before.
         self.is_first_start &= self.positions.is_empty();
@@ -285,8 +300,13 @@ impl Reader {
             let now = Instant::now();
             let version = self.targets.version();
             let since = last_scan.map(|last| now.duration_since(last));
+            let has_changed = self.watch.changed();
+            if has_changed || self.watch.failures() > 0 {
+                self.logs.values_mut().for_each(|tailed| tailed.log.look_soon());
+            }
             let wants_scan = version != self.seen_version
-                || since.is_none_or(|since| since >= self.settings.sync_period || self.watch.changed())
+                || has_changed
+                || since.is_none_or(|since| since >= self.settings.sync_period)
                 || self.arriving.values().any(|until| *until <= now);
             if wants_scan && since.is_none_or(|since| since >= SCAN_PAUSE) {
                 self.seen_version = version;
@@ -310,7 +330,7 @@ impl Reader {
                     .due
                     .peek()
                     .map_or(self.settings.poll_min, |Reverse((at, _))| at.saturating_duration_since(Instant::now()));
-                std::thread::sleep(next.clamp(Duration::from_millis(5), Duration::from_millis(100)));
+                std::thread::sleep(next.clamp(SLEEP_MIN, SLEEP_MAX));
             }
         }
     }
@@ -360,7 +380,8 @@ impl Reader {
     fn scan(&mut self, now: Instant) {
         TailMetrics::add(&self.metrics.scans, 1);
         let targets = self.targets.active();
-        let mut folders = Folders::default();
+        let mut folders = std::mem::take(&mut self.folders);
+        folders.look_again();
         let mut wanted: HashSet<LogKey> = HashSet::new();
         for target in &targets {
             let mut files: BTreeSet<PathBuf> = target.files(&mut folders).into_iter().collect();
@@ -380,6 +401,7 @@ impl Reader {
             }
         }
         self.watch.add_all(folders.paths());
+        self.folders = folders;
         self.metrics.watch_failures.store(self.watch.failures(), Ordering::Relaxed);
         let unwanted: Vec<u64> = self
             .by_key
@@ -407,6 +429,10 @@ impl Reader {
         let path = key.path.clone();
         if let Some(id) = self.by_key.get(&key) {
             let Some(tailed) = self.logs.get_mut(id) else { return };
+            if tailed.job_idx == target.job_idx && tailed.target_labels.ptr_eq(&target.labels) {
+                return;
+            }
+            tailed.target_labels = target.labels.clone();
             let labels = with_filename(&target.labels, &path);
             if tailed.source.labels != labels || tailed.job_idx != target.job_idx {
                 // Handed over where it stands: no gap, no repetition.
@@ -445,6 +471,7 @@ impl Reader {
                     key: key.clone(),
                     log,
                     job_idx: target.job_idx,
+                    target_labels: target.labels.clone(),
                     source: SourceLabels { labels, id },
                     pause: self.settings.poll_min,
                     blocked: None,
@@ -519,15 +546,20 @@ impl Reader {
     fn turn(&mut self, id: u64, buffer: &mut Vec<u8>, busy: &mut bool) -> Option<Instant> {
         let tailed = self.logs.get_mut(&id)?;
         let now = Instant::now();
-        if let Some(tenant) = &tailed.blocked {
-            if !self.shipper.has_room(tenant.as_deref()) {
-                return Some(now + tailed.wait_longer());
+        let has_room = match &tailed.blocked {
+            Some(tenant) => self.shipper.has_room(tenant.as_deref()),
+            None => !self.shipper.is_over_budget(),
+        };
+        if !has_room {
+            if let Some(job) = self.jobs.get_mut(tailed.job_idx) {
+                job.pipeline.keep_waiting(SourceId(id), now);
             }
-            tailed.blocked = None;
-        }
-        if !self.shipper.has_room(None) && self.shipper.is_over_budget() {
+            if let Err(err) = tailed.log.look_for_rotation(now) {
+                debug!(error = %err, path = %tailed.log.path.display(), "a rotated file cannot be opened");
+            }
             return Some(now + tailed.wait_longer());
         }
+        tailed.blocked = None;
         tailed.blocked_pause = BLOCKED_PAUSE;
         let Some(job) = self.jobs.get_mut(tailed.job_idx) else { return Some(now + PARKED_PAUSE) };
         let (shipper, metrics, counters) = (&mut self.shipper, &self.metrics, &self.counters);
@@ -789,6 +821,9 @@ fn write_positions<'l>(
         warn!(error = %err, "the state cannot be written: after a crash lines would be sent again");
     }
     let Some(path) = path else { return };
+    if !positions.has_changed() {
+        return;
+    }
     positions.forget_missing();
     if let Err(err) = positions.store(path) {
         TailMetrics::add(&metrics.state_errors, 1);
