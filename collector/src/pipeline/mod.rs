@@ -155,6 +155,13 @@ impl Pipeline {
         run_stages(stages, entry, cx, &mut |entry, cx| emit(entry, cx, cache, sink));
     }
 
+    /// `source` cannot be read for now: what is kept back of it waits on, as its rest may have been written long ago.
+    pub fn keep_waiting(&mut self, source: SourceId, now: Instant) {
+        if self.keeps_back {
+            keep_stages_waiting(&mut self.stages, source, now);
+        }
+    }
+
     /// Emits what stages kept back.
     pub fn flush(&mut self, what: Flush, cx: &mut Context<'_>, sink: &mut Sink<'_>) {
         if !self.keeps_back {
@@ -188,6 +195,17 @@ fn run_stages(stages: &mut [Stage], entry: &mut Entry, cx: &mut Context<'_>, nex
         }
     }
     next(entry, cx);
+}
+
+fn keep_stages_waiting(stages: &mut [Stage], source: SourceId, now: Instant) {
+    for stage in stages {
+        match stage {
+            Stage::Container(stage) => stage.keep_waiting(source, now),
+            Stage::Multiline(stage) => stage.keep_waiting(source, now),
+            Stage::Match(stage) => keep_stages_waiting(&mut stage.stages, source, now),
+            _ => {}
+        }
+    }
 }
 
 fn flush_stages(stages: &mut [Stage], what: Flush, cx: &mut Context<'_>, next: &mut Next<'_>) {

@@ -87,6 +87,15 @@ impl Scene {
         self.flush(Flush::Expired);
     }
 
+    /// Seconds pass in which the source cannot be read.
+    pub fn pass_blocked(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.now += Duration::from_secs(1);
+            self.pipeline.keep_waiting(SourceId(1), self.now);
+            self.flush(Flush::Expired);
+        }
+    }
+
     pub fn flush(&mut self, what: Flush) {
         let out = &mut self.out;
         self.pipeline.flush(what, &mut context(self.now, self.now_ns), &mut |outgoing| out.push(show(outgoing)));

@@ -12,6 +12,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use logstack_config::collector::stage::CriStage;
 use logstack_logql::units::parse_rfc3339_nano;
@@ -180,6 +181,11 @@ impl Container {
                 Flow::Next
             }
         }
+    }
+
+    /// See [`Joiner::keep_waiting`].
+    pub fn keep_waiting(&mut self, source: SourceId, now: Instant) {
+        self.joiner.keep_waiting(source, now);
     }
 
     /// Emits partial lines.
@@ -396,6 +402,31 @@ mod tests {
     }
 
     #[test]
+    fn lets_go_of_the_oldest_piece_alone_when_there_are_too_many() {
+        check(
+            "- cri: {max_partial_lines: 1}",
+            &[
+                "1970-01-01T00:00:01Z stdout P a",
+                "1970-01-01T00:00:02Z stderr P b",
+                "1970-01-01T00:00:03Z stderr P c",
+                "1970-01-01T00:00:04Z stderr F d",
+            ],
+            &["{stream=\"stdout\"} 1000000000 a", "{stream=\"stderr\"} 4000000000 bcd"],
+        );
+    }
+
+    #[test]
+    fn a_joined_line_has_a_limit() {
+        let mut scene = Scene::new("- cri: {}");
+        let piece = format!("1970-01-01T00:00:00Z stdout P {}", "x".repeat(1 << 20));
+        (0..9).for_each(|_| scene.run(&piece));
+        scene.run("1970-01-01T00:00:00Z stdout F end");
+        scene.run("1970-01-01T00:00:00Z stdout F next");
+        let lens: Vec<usize> = scene.out.iter().map(|line| line.rsplit(' ').next().unwrap_or_default().len()).collect();
+        assert_eq!(lens, [8 << 20, "next".len()]);
+    }
+
+    #[test]
     fn lets_go_of_a_piece_that_gets_no_end() {
         let mut scene = Scene::new("- cri: {}");
         scene.run("1970-01-01T00:00:01Z stdout P last words");
@@ -403,6 +434,12 @@ mod tests {
         assert_eq!(scene.out, [""; 0]);
         scene.pass(2);
         assert_eq!(scene.out, ["{stream=\"stdout\"} 1000000000 last words"]);
+        // While nobody may read, the end may be in the file already.
+        scene.run("1970-01-01T00:00:01Z stdout P one, ");
+        scene.pass_blocked(7200);
+        scene.run("1970-01-01T00:00:02Z stdout F two");
+        assert_eq!(scene.out[1..], ["{stream=\"stdout\"} 2000000000 one, two"]);
+        scene.out.pop();
         scene.run("1970-01-01T00:00:01Z stdout P gone");
         scene.flush(Flush::Source(SourceId(1)));
         assert_eq!(scene.out.len(), 2);

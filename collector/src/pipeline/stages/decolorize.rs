@@ -26,5 +26,6 @@ mod tests {
     fn removes_codes() {
         check("- decolorize:", &["\u{1b}[31mred\u{1b}[0m plain"], &["{} 0 red plain"]);
         check("- decolorize: {}", &["plain"], &["{} 0 plain"]);
+        check("- decolorize: {}", &["\u{1b}[1;31mbold\u{1b}[m"], &["{} 0 bold"]);
     }
 }

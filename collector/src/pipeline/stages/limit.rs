@@ -162,5 +162,7 @@ mod tests {
         );
         ["a", "b", "a", "?", "?"].iter().for_each(|line| scene.run(line));
         assert_eq!(scene.out, [r#"{u="a"} 0 a"#, r#"{u="b"} 0 b"#, "{} 0 ?", "{} 0 ?"]);
+        let want = r#"logentry_dropped_lines_by_label_total{label_name="u",label_value="a"} 1"#;
+        assert!(scene.metrics().contains(want), "{}", scene.metrics());
     }
 }

@@ -140,5 +140,10 @@ mod tests {
         run("{a: , b: }", "a=1 b=\"open", r#"{a="1"}"#);
         run("{a: }", "a=1 a=2", r#"{a="2"}"#);
         run("{a: }", "", "{}");
+        check(
+            "- json: {expressions: {in: }}\n- logfmt: {mapping: {a: }, source: in}\n- labels: {a: }",
+            &[r#"{"in":"a=1"}"#],
+            &[r#"{a="1"} 0 {"in":"a=1"}"#],
+        );
     }
 }

@@ -87,6 +87,12 @@ impl Multiline {
         Flow::Gone
     }
 
+    /// The source cannot be read: the rest of its blocks may be there already.
+    pub fn keep_waiting(&mut self, source: SourceId, now: Instant) {
+        let of_source = self.blocks.iter_mut().filter(|(key, block)| key.0 == source && block.lines > 0);
+        of_source.for_each(|(_, block)| block.last = now);
+    }
+
     /// Emits blocks whose time has come.
     pub fn flush(&mut self, what: Flush, cx: &mut Context<'_>, next: &mut Next<'_>) {
         let mut due: Vec<_> = self
@@ -149,6 +155,11 @@ mod tests {
         assert_eq!(scene.out, [""; 0]);
         scene.pass(1);
         assert_eq!(scene.out, ["{} 0 [1\na"]);
+        scene.run("[2");
+        scene.pass_blocked(7200);
+        scene.run("b");
+        scene.pass(3);
+        assert_eq!(scene.out.pop().as_deref(), Some("{} 0 [2\nb"));
         scene.run("late");
         scene.flush(Flush::All);
         assert_eq!(scene.out[1..], ["{} 0 late"]);

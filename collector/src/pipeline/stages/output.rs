@@ -24,3 +24,27 @@ impl Output {
         entry.line = line;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::pipeline::testing::Scene;
+
+    #[test]
+    fn takes_what_can_be_converted() {
+        let run = |source: &str, want: &str| {
+            let stages =
+                format!("- json: {{expressions: {{s: , n: , b: , z: , o: }}}}\n- output: {{source: {source}}}");
+            let mut scene = Scene::with_labels(&stages, &[("app", "web")]);
+            scene.run(r#"{"s":"text","n":1.5,"b":true,"z":null,"o":{"k":1}}"#);
+            assert_eq!(scene.out, [format!(r#"{{app="web"}} 0 {want}"#)], "{source}");
+        };
+        let unchanged = r#"{"s":"text","n":1.5,"b":true,"z":null,"o":{"k":1}}"#;
+        run("s", "text");
+        run("n", "1.5");
+        run("b", "true");
+        run("o", r#"{"k":1}"#);
+        run("app", "web");
+        run("z", unchanged);
+        run("missing", unchanged);
+    }
+}

@@ -51,7 +51,7 @@ fn quote(text: &str, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use crate::pipeline::testing::Scene;
+    use crate::pipeline::testing::{NOW_NS, Scene};
 
     #[test]
     fn packs_labels() {
@@ -59,5 +59,12 @@ mod tests {
             Scene::with_labels("- pack: {labels: [pod, app, missing]}", &[("app", "web"), ("pod", "p\"1"), ("x", "y")]);
         scene.run("a\tb");
         assert_eq!(scene.out, [r#"{x="y"} 0 {"app":"web","pod":"p\"1","_entry":"a\tb"}"#]);
+        // Its time is that of the packing, unless told otherwise.
+        for (pack, want) in [("{}", NOW_NS), ("{ingest_timestamp: false}", 5)] {
+            let regex = "- regex: {expression: '(?P<t>\\d+)'}\n- timestamp: {source: t, format: UnixNs}";
+            let mut scene = Scene::at(&format!("{regex}\n- pack: {pack}"), NOW_NS);
+            scene.run("5");
+            assert_eq!(scene.out, [format!(r#"{{}} {want} {{"_entry":"5"}}"#)], "{pack}");
+        }
     }
 }

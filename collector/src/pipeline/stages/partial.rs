@@ -85,6 +85,15 @@ impl Joiner {
         entry.receipts.held.append(&mut pending.entry.receipts.held);
     }
 
+    /// The source cannot be read: what would complete its lines may be there already.
+    pub fn keep_waiting(&mut self, source: SourceId, now: Instant) {
+        for output in [Output::Stdout, Output::Stderr] {
+            if let Some(pending) = self.pending.get_mut(&(source, output)) {
+                pending.last = now;
+            }
+        }
+    }
+
     /// Emits what waited long enough, or belongs to a source that has ended.
     pub fn flush(&mut self, what: Flush, cx: &mut Context<'_>, next: &mut Next<'_>) {
         let is_due = |key: &(SourceId, Output), pending: &Pending| match what {

@@ -56,5 +56,8 @@ mod tests {
         assert_eq!(kept("{rate: 0}"), 0);
         assert_eq!(kept("{}"), 0, "an omitted rate drops everything, as in Promtail");
         assert!((2_200..2_800).contains(&kept("{rate: 0.25}")));
+        let mut scene = Scene::new("- sampling: {rate: 0, drop_counter_reason: mine}");
+        scene.run("l");
+        assert_eq!(scene.counters.dropped("mine").get(), 1);
     }
 }

@@ -56,5 +56,7 @@ mod tests {
         check("- static_labels: {a: x}\n- tenant: {label: a}", &["l"], &[r#"x{a="x"} 0 l"#]);
         check("- regex: {expression: '(?P<o>\\w+)'}\n- tenant: {source: o}", &["org1 x"], &["org1{} 0 org1 x"]);
         check("- tenant: {source: none}", &["l"], &["{} 0 l"]);
+        check("- tenant: {label: none}", &["l"], &["{} 0 l"]);
+        check("- tenant: {value: a}\n- tenant: {source: none}", &["l"], &["a{} 0 l"]);
     }
 }
