@@ -1,5 +1,13 @@
 //! Configurations as people have them, unchanged, against a recorded list of pods: the charts' defaults, the five jobs of
 //! older ones, and a gate by annotation.
+//!
+//! The charts' files are what helm makes of the charts in `grafana/helm-charts`, not a byte changed below the first line:
+//!
+//! ```text
+//! helm template loki charts/promtail --show-only templates/secret.yaml     (2.1.0: templates/configmap.yaml)
+//! ```
+//!
+//! loki-stack has its values for promtail under `promtail:`; they were given to the chart with `-f`.
 
 use std::path::PathBuf;
 
@@ -8,7 +16,9 @@ use kube::runtime::watcher::{Error, Event};
 use logstack_collector::discovery::kubernetes::{Answered, follow};
 use logstack_collector::discovery::targets::Targets;
 use logstack_collector::settings;
-use logstack_config::CollectorConfig;
+use logstack_config::{CollectorConfig, Options};
+
+const CLIENT_URL: &str = "http://loki:3100/loki/api/v1/push";
 
 fn testdata(name: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/testdata").join(name);
@@ -18,7 +28,12 @@ fn testdata(name: &str) -> String {
 /// Targets of `config` on the recorded pods: labels, path, other paths. Dropped ones are counted by reason.
 async fn discovered(config: &str) -> (Vec<String>, String) {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let (config, _) = logstack_config::load::<CollectorConfig>(&testdata(config), config).expect("it is accepted");
+    // The old chart gives the URL as an argument, `-client.url`.
+    let set = [format!("client.url={CLIENT_URL}")];
+    let is_old = config.starts_with("promtail-2.");
+    let options = Options { env: None, set: if is_old { &set } else { &[] } };
+    let (config, _) =
+        logstack_config::load_with::<CollectorConfig>(&testdata(config), config, &options).expect("it is accepted");
     logstack_collector::check(&config).expect("it can be used");
     let pods: Vec<Pod> = serde_json::from_str(&testdata("pods.json")).expect("pods");
     let targets = Targets::default();
@@ -87,7 +102,7 @@ async fn the_charts_defaults() {
 
 #[tokio::test]
 async fn the_five_jobs_of_older_charts() {
-    let (active, _) = discovered("five-jobs.yaml").await;
+    let (active, _) = discovered("promtail-2.1.0.yaml").await;
     let want = [
         // By controller, through a replica set.
         r#"{container="main", job="ops/worker", namespace="ops", pod="job-28391-zz9zz"} /var/log/pods/*44444444-aaaa/main/*.log"#,
@@ -110,11 +125,19 @@ async fn the_five_jobs_of_older_charts() {
 #[tokio::test]
 async fn a_gate_by_annotation() {
     let (active, dropped) = discovered("gate.yaml").await;
+    assert_eq!(dropped, "dropped dropped dropped dropped");
     let want = ["debugger", "setup", "web"].map(|container| {
         format!(
             r#"{{container="{container}", namespace="shop", pod="web-5d8f7c9b6d-x2x7q"}} /var/log/pods/*11111111-aaaa/{container}/*.log"#
         )
     });
     assert_eq!(active, want, "\"True\" and \"false\" do not pass");
+
+    // The same in the chart's way.
+    let (active, dropped) = discovered("promtail-6.17.1-gate.yaml").await;
     assert_eq!(dropped, "dropped dropped dropped dropped");
+    let (all, _) = discovered("promtail-6.17.1.yaml").await;
+    let want: Vec<String> = all.into_iter().filter(|target| target.contains("pod=\"web-5d8f7c9b6d-x2x7q\"")).collect();
+    assert_eq!(want.len(), 3);
+    assert_eq!(active, want);
 }

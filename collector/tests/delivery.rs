@@ -1,103 +1,15 @@
 //! Files to a server, with everything that can be wrong on the way: damaged memory, a folder that cannot be written, a
 //! server that is not there, two jobs that want one file, files that are not UTF-8.
 
+mod scene;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::http::StatusCode;
-use axum::routing::post;
 use logstack_collector::Collector;
-use logstack_collector::receive::push::decode;
-use logstack_config::CollectorConfig;
-use parking_lot::Mutex;
-
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Lines with their labels, as they arrived.
-type Arrived = Arc<Mutex<Vec<String>>>;
-
-/// A server that takes everything; its push URL.
-async fn server() -> (String, Arrived) {
-    let arrived = Arrived::default();
-    let store = arrived.clone();
-    let push = move |body: Bytes| {
-        let store = store.clone();
-        async move {
-            for stream in decode::protobuf(&body, 64 << 20).expect("a push request") {
-                let job = stream.labels.get("job").cloned().unwrap_or_default();
-                let lines = stream.entries.iter().map(|entry| String::from_utf8(entry.line.clone()).expect("UTF-8"));
-                store.lock().extend(lines.map(|line| format!("{job}:{line}")));
-            }
-            StatusCode::NO_CONTENT
-        }
-    };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/push", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, Router::new().route("/push", post(push))).await });
-    (url, arrived)
-}
-
-struct Scene {
-    folder: tempfile::TempDir,
-    url: String,
-    arrived: Arrived,
-}
-
-impl Scene {
-    async fn new() -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let (url, arrived) = server().await;
-        Self { folder: tempfile::tempdir().unwrap(), url, arrived }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// `more` is appended; without `scrape_configs` in it, one job reads `app.log`.
-    fn config_to(&self, url: &str, more: &str) -> CollectorConfig {
-        let folder = self.folder.path().display();
-        let jobs = format!("scrape_configs:\n{}", self.job("a", "app.log"));
-        let text = format!(
-            "positions: {{filename: {folder}/positions.yaml, sync_period: 100ms}}\nclients: [{{url: '{url}', batchwait: 50ms, backoff_config: {{min_period: 20ms, max_period: 100ms}}}}]\n{}{more}",
-            if more.contains("scrape_configs:") { "" } else { &jobs }
-        );
-        logstack_config::load(&text, "test.yaml").unwrap_or_else(|err| panic!("{err}\n{text}")).0
-    }
-
-    fn config(&self, more: &str) -> CollectorConfig {
-        self.config_to(&self.url, more)
-    }
-
-    fn job(&self, name: &str, file: &str) -> String {
-        format!(
-            "- job_name: {name}\n  static_configs: [{{labels: {{job: {name}, __path__: {}}}}}]\n",
-            self.path(file).display()
-        )
-    }
-
-    /// Waits until so many lines arrived; all that arrived.
-    async fn arrived(&self, count: usize) -> Vec<String> {
-        let deadline = Instant::now() + PATIENCE;
-        while self.arrived.lock().len() < count {
-            assert!(Instant::now() < deadline, "{:?}", self.arrived.lock());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        // More than was asked for would come about now.
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        self.arrived.lock().clone()
-    }
-}
-
-fn append(path: &Path, text: &str) {
-    use std::io::Write;
-    fs::OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
-}
+use scene::{Scene, append, wait_until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_folder_that_cannot_be_written_costs_no_line() {
@@ -110,11 +22,7 @@ async fn a_folder_that_cannot_be_written_costs_no_line() {
     assert_eq!(scene.arrived(2).await, ["a:one", "a:two"]);
     append(&scene.path("app.log"), "three\n");
     assert_eq!(scene.arrived(3).await[2], "a:three");
-    let deadline = Instant::now() + PATIENCE;
-    while collector.tail_metrics().state_errors.load(Ordering::Relaxed) == 0 {
-        assert!(Instant::now() < deadline, "it is counted");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    wait_until("it is counted", || collector.tail_metrics().state_errors.load(Ordering::Relaxed) > 0).await;
     collector.stop(Duration::from_secs(5)).await;
 }
 
@@ -206,7 +114,7 @@ async fn two_jobs_read_one_file_unless_told_otherwise() {
         // Both have their places.
         let collector = Collector::start(&scene.config(&more)).unwrap();
         tokio::time::sleep(Duration::from_millis(500)).await;
-        assert_eq!(scene.arrived.lock().len(), want.len());
+        assert_eq!(scene.so_far().len(), want.len());
         collector.stop(Duration::from_secs(5)).await;
     }
 }
