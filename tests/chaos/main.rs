@@ -2,7 +2,8 @@
 //! server; and more than once only after it was killed.
 //!
 //! The real process reads what threads write through a shim that rotates as the kubelet and logrotate do, while the
-//! server it pushes to goes away, gets slow or refuses, and while the process is killed, stopped and told to reload.
+//! server it pushes to goes away, gets slow, refuses, or answers so that nobody hears it, and while the process is killed,
+//! stopped and told to reload. Nothing depends on how fast the machine is: it is waited for as long as lines come.
 //!
 //! ```text
 //! cargo test --test chaos                                      20 s
@@ -18,13 +19,11 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use sink::{Mood, Seen, Sink};
+use sink::{Mood, Patience, Seen, Sink};
 use writers::{HostRotation, Random, World, churn, container, host_program, spawn};
-
-/// How long the rest may take to arrive when all is well again.
-const CATCH_UP_MAX: Duration = Duration::from_secs(90);
 
 /// A collector and how it is configured.
 struct Node {
@@ -33,6 +32,7 @@ struct Node {
     life: u32,
     batch_wait_ms: u64,
     process: Option<common::Process>,
+    pid: Arc<AtomicU32>,
     /// Lives after which nothing may be sent again.
     clean_ends: HashSet<u32>,
 }
@@ -51,7 +51,7 @@ clients:
     name: sink
     batchwait: {wait}ms
     batchsize: 100KB
-    timeout: 5s
+    timeout: 2s
     backoff_config: {{min_period: 20ms, max_period: 300ms}}
     external_labels: {{life: '{life}'}}
 scrape_configs:
@@ -73,7 +73,9 @@ scrape_configs:
         self.configure();
         let mut command = Command::new(env!("CARGO_BIN_EXE_logstack"));
         command.arg("collector").arg("--config-file").arg(self.folder.join("collector.yaml"));
-        self.process = Some(common::Process::spawn(command));
+        let process = common::Process::spawn(command);
+        self.pid.store(process.pid(), Ordering::Relaxed);
+        self.process = Some(process);
     }
 
     /// Reads another configuration: the clients change, and what is under way must not be lost or overtaken.
@@ -86,7 +88,6 @@ scrape_configs:
 }
 
 #[test]
-#[ignore = "not steady yet: with CHAOS_SEED=22343 a line of the copied log came twice after a clean stop"]
 fn every_line_arrives_in_order_whatever_happens() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seconds = number("CHAOS_SECONDS").unwrap_or(20);
@@ -100,12 +101,14 @@ fn every_line_arrives_in_order_whatever_happens() {
         std::fs::create_dir(path).expect("a folder can be made");
     }
     let sink = Sink::start();
+    let pid = Arc::new(AtomicU32::new(0));
     let world = Arc::new(World {
         pods,
         host,
         sink: sink.clone(),
         until: Instant::now() + Duration::from_secs(seconds),
         alive: parking_lot::RwLock::new(()),
+        pid: pid.clone(),
         written: Default::default(),
         rotations: Default::default(),
     });
@@ -115,6 +118,7 @@ fn every_line_arrives_in_order_whatever_happens() {
         life: 0,
         batch_wait_ms: 100,
         process: None,
+        pid,
         clean_ends: HashSet::new(),
     };
     node.start();
@@ -134,10 +138,11 @@ fn every_line_arrives_in_order_whatever_happens() {
         repeated += check(log, *count, &seen[log], &node.clean_ends);
     }
     let total: u64 = written.values().sum();
-    let rotations = world.rotations.load(std::sync::atomic::Ordering::Relaxed);
+    let rotations = world.rotations.load(Ordering::Relaxed);
     eprintln!(
-        "{total} lines of {} logs, {rotations} rotations, {kills} kills, {stops} stops, {repeated} lines sent again",
-        written.len()
+        "{total} lines of {} logs, {rotations} rotations, {kills} kills, {stops} stops, {repeated} lines and {} requests sent again",
+        written.len(),
+        sink.unheard(),
     );
 }
 
@@ -165,11 +170,13 @@ fn start_writers(world: &Arc<World>, random: &mut Random) -> Vec<std::thread::Jo
 fn torment(node: &mut Node, world: &World, random: &mut Random) -> (u32, u32) {
     let (mut kills, mut stops) = (0, 0);
     while Instant::now() < world.until {
-        let mood = match random.below(10) {
+        let mood = match random.below(12) {
             0 | 1 => Mood::Down,
             2 => Mood::Slow,
             3 => Mood::Refusing(429),
             4 => Mood::Refusing(500),
+            5 => Mood::Mute,
+            6 => Mood::Curt,
             _ => Mood::Well,
         };
         world.sink.set_mood(mood);
@@ -203,7 +210,7 @@ fn torment(node: &mut Node, world: &World, random: &mut Random) -> (u32, u32) {
 }
 
 fn wait_for_all(sink: &Sink, written: &HashMap<String, u64>) {
-    let deadline = Instant::now() + CATCH_UP_MAX;
+    let mut patience = Patience::new();
     loop {
         let missing: Vec<String> = written
             .iter()
@@ -213,8 +220,7 @@ fn wait_for_all(sink: &Sink, written: &HashMap<String, u64>) {
         if missing.is_empty() {
             return;
         }
-        assert!(Instant::now() < deadline, "lines are lost: {missing:?}");
-        std::thread::sleep(Duration::from_millis(50));
+        assert!(patience.wait(sink), "lines are lost: {missing:?}");
     }
 }
 

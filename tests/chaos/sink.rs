@@ -5,9 +5,13 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+
+/// When no line has come for so long, those that are missing will not come.
+const STALL_MAX: Duration = Duration::from_secs(40);
 
 /// How requests are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +22,10 @@ pub enum Mood {
     Slow,
     /// Connections are closed without an answer, nothing is stored.
     Down,
+    /// Nothing is stored and nothing answered until the client gives up.
+    Mute,
+    /// Stored, but the connection is closed before the answer.
+    Curt,
     /// This status, nothing is stored.
     Refusing(u16),
 }
@@ -34,14 +42,14 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn add(&mut self, life: u32, number: u64) {
+    /// True when it had not arrived before.
+    fn add(&mut self, life: u32, number: u64) -> bool {
         self.arrivals.push((life, number));
-        if number >= self.complete {
-            self.early.insert(number);
-        }
+        let is_new = number >= self.complete && self.early.insert(number);
         while self.early.remove(&self.complete) {
             self.complete += 1;
         }
+        is_new
     }
 }
 
@@ -52,6 +60,35 @@ pub struct Sink {
     mood: Arc<Mutex<Mood>>,
     seen: Arc<Mutex<HashMap<String, Seen>>>,
     strange: Arc<Mutex<Vec<String>>>,
+    /// The last body that was stored: whoever did not hear the answer sends the same bytes again, and must.
+    last_body: Arc<Mutex<Vec<u8>>>,
+    /// Lines that arrived for the first time.
+    arrived: Arc<AtomicU64>,
+    /// Requests that came again because their answer was not heard.
+    unheard: Arc<AtomicU64>,
+}
+
+/// Waits for lines for as long as lines come, however slow the machine is.
+pub struct Patience {
+    arrived: u64,
+    since: Instant,
+}
+
+impl Patience {
+    /// From now on.
+    pub fn new() -> Self {
+        Self { arrived: 0, since: Instant::now() }
+    }
+
+    /// Pauses; false when nothing new has come for [`STALL_MAX`].
+    pub fn wait(&mut self, sink: &Sink) -> bool {
+        std::thread::sleep(Duration::from_millis(20));
+        let arrived = sink.arrived.load(Ordering::Relaxed);
+        if arrived != self.arrived {
+            (self.arrived, self.since) = (arrived, Instant::now());
+        }
+        self.since.elapsed() < STALL_MAX
+    }
 }
 
 impl Sink {
@@ -63,6 +100,9 @@ impl Sink {
             mood: Arc::new(Mutex::new(Mood::Well)),
             seen: Arc::default(),
             strange: Arc::default(),
+            last_body: Arc::default(),
+            arrived: Arc::default(),
+            unheard: Arc::default(),
         };
         let server = sink.clone();
         std::thread::spawn(move || {
@@ -99,6 +139,11 @@ impl Sink {
         std::mem::take(&mut self.seen.lock())
     }
 
+    /// Requests that came again because their answer was not heard.
+    pub fn unheard(&self) -> u64 {
+        self.unheard.load(Ordering::Relaxed)
+    }
+
     /// Lines that nobody wrote like that.
     pub fn strange(&self) -> Vec<String> {
         self.strange.lock().clone()
@@ -110,16 +155,23 @@ impl Sink {
         while let Some(body) = read_request(&mut reader) {
             let mood = *self.mood.lock();
             let status = match mood {
-                Mood::Well => 204,
                 Mood::Slow => {
                     std::thread::sleep(Duration::from_millis(150));
                     204
                 }
                 Mood::Down => return,
+                Mood::Mute => {
+                    let _ = reader.read(&mut [0]);
+                    return;
+                }
+                Mood::Curt | Mood::Well => 204,
                 Mood::Refusing(status) => status,
             };
             if status == 204 {
-                self.store(&body);
+                self.store(body);
+            }
+            if mood == Mood::Curt {
+                return;
             }
             let mut answer = stream;
             if write!(answer, "HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n").is_err() {
@@ -128,8 +180,14 @@ impl Sink {
         }
     }
 
-    fn store(&self, body: &[u8]) {
-        let raw = snap::raw::Decoder::new().decompress_vec(body).expect("a snappy block");
+    fn store(&self, body: Vec<u8>) {
+        let mut last_body = self.last_body.lock();
+        if *last_body == body {
+            self.unheard.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let raw = snap::raw::Decoder::new().decompress_vec(&body).expect("a snappy block");
+        *last_body = body;
         let mut seen = self.seen.lock();
         for (_, stream) in fields(&raw) {
             let mut life = None;
@@ -144,7 +202,10 @@ impl Sink {
                 let line = String::from_utf8_lossy(line);
                 match parse_line(&line) {
                     Some((log, number)) => {
-                        seen.entry(log.to_owned()).or_default().add(life.expect("a number"), number);
+                        let log = seen.entry(log.to_owned()).or_default();
+                        if log.add(life.expect("a number"), number) {
+                            self.arrived.fetch_add(1, Ordering::Relaxed);
+                        }
                     }
                     None => self.strange.lock().push(line.into_owned()),
                 }

@@ -4,12 +4,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::sink::{Sink, line};
+use crate::sink::{Patience, Sink, line};
 
 /// What all writers share.
 pub struct World {
@@ -20,6 +20,8 @@ pub struct World {
     pub until: Instant,
     /// Held by who must not see the collector die.
     pub alive: RwLock<()>,
+    /// Its process.
+    pub pid: Arc<AtomicU32>,
     /// Lines written, by log.
     pub written: Mutex<std::collections::HashMap<String, u64>>,
     pub rotations: AtomicU64,
@@ -28,6 +30,13 @@ pub struct World {
 impl World {
     fn is_over(&self) -> bool {
         Instant::now() >= self.until
+    }
+
+    /// True when the collector holds `path` open.
+    fn has_open(&self, path: &Path) -> bool {
+        let links =
+            fs::read_dir(format!("/proc/{}/fd", self.pid.load(Ordering::Relaxed))).into_iter().flatten().flatten();
+        links.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|link| link == path)
     }
 
     fn note(&self, log: &str, written: u64) {
@@ -220,11 +229,18 @@ pub fn churn(world: &World, name: &str, mut random: Random) {
         let is_hasty = random.below(2) == 0;
         let alive = is_hasty.then(|| world.alive.read());
         fs::create_dir_all(&folder).expect("the folder can be made");
-        let mut file = LogFile::open(&folder.join("0.log"), true);
+        let path = folder.join("0.log");
+        let mut file = LogFile::open(&path, true);
         let count = 1 + random.below(300);
         file.write(&log, 0..count / 2, &mut random);
-        // Long enough to be seen.
-        random.pause_ms(600, 900);
+        random.pause_ms(50, 300);
+        if is_hasty {
+            // Long enough to be seen.
+            let mut patience = Patience::new();
+            while !world.has_open(&path) {
+                assert!(patience.wait(&world.sink), "{log} is not opened, and no lines come");
+            }
+        }
         file.write(&log, count / 2..count, &mut random);
         world.note(&log, count);
         if alive.is_none() {
@@ -302,14 +318,10 @@ fn shift_numbers(path: &Path) {
 }
 
 fn wait_for(world: &World, log: &str, count: u64) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut patience = Patience::new();
     while world.sink.complete(log) < count {
-        assert!(
-            Instant::now() < deadline,
-            "{log}: {} of {count} lines arrived within a minute",
-            world.sink.complete(log)
-        );
-        std::thread::sleep(Duration::from_millis(20));
+        let complete = world.sink.complete(log);
+        assert!(patience.wait(&world.sink), "{log}: {complete} of {count} lines arrived, and no others come");
     }
 }
 
