@@ -301,6 +301,14 @@ async fn listen(config: &CollectorConfig) -> Result<Option<TcpListener>> {
     Ok(Some(listener))
 }
 
+/// True when the file has a block `client:` that does not say where the client is.
+fn has_client_without_url(text: &str) -> bool {
+    let mut lines = text.lines().skip_while(|line| line.trim_end() != "client:");
+    let has_block = lines.next().is_some();
+    let mut block = lines.take_while(|line| line.starts_with([' ', '#']) || line.trim().is_empty());
+    has_block && !block.any(|line| line.trim_start().starts_with("url:"))
+}
+
 fn load(args: &CollectorArgs, jobs_files: &mut JobsFiles) -> Result<CollectorConfig> {
     let (text, file) = match &args.config_file {
         Some(paths) => {
@@ -323,6 +331,11 @@ fn load(args: &CollectorArgs, jobs_files: &mut JobsFiles) -> Result<CollectorCon
     if let (Some(url), false) = (&client, has_own_clients) {
         set.push(format!("clients=[{{url: {url:?}}}]"));
     }
+    // Charts before 3.0 have the settings of the client in the file and its URL as an argument.
+    let completes_client = has_client_without_url(&text);
+    if let (Some(url), true) = (&client, completes_client) {
+        set.push(format!("client.url={url}"));
+    }
     let options = Options { env: args.expand_env.then_some(&lookup), set: &set };
     let (mut config, warnings) =
         load_with::<CollectorConfig>(&text, &file, &options).map_err(serving::configuration_error)?;
@@ -332,7 +345,7 @@ fn load(args: &CollectorArgs, jobs_files: &mut JobsFiles) -> Result<CollectorCon
     if args.check && config.collector.strict && !warnings.0.is_empty() {
         anyhow::bail!("collector.strict: {} warnings", warnings.0.len());
     }
-    if let (Some(url), true) = (client, has_own_clients) {
+    if let (Some(url), true) = (client, has_own_clients && !completes_client) {
         config.clients.push(ClientConfig { url, ..ClientConfig::default() });
     }
     if !args.client_set.is_empty() {
@@ -476,6 +489,19 @@ fn print(text: &mut String) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn finds_a_client_that_has_its_url_as_an_argument() {
+        for (text, want) in [
+            ("client:\n  timeout: 10s\nserver: {}\n", true),
+            ("server: {}\nclient:\n  timeout: 10s\n\n  batchwait: 1s\npositions:\n  url: x\n", true),
+            ("client:\n  timeout: 10s\n  url: http://x\n", false),
+            ("clients:\n  - timeout: 10s\n", false),
+            ("", false),
+        ] {
+            assert_eq!(has_client_without_url(text), want, "{text}");
+        }
+    }
 
     #[test]
     fn understands_promtails_flags() {
