@@ -16,6 +16,7 @@ use axum::response::Response;
 use axum::routing::get;
 use futures::stream;
 use logstack_collector::discovery::kubernetes;
+use logstack_collector::discovery::pod_folders::PodFolders;
 use logstack_collector::discovery::targets::Targets;
 use logstack_collector::settings;
 use logstack_config::CollectorConfig;
@@ -114,7 +115,8 @@ async fn follow() -> Followed {
     let followed = settings::targets(&config, &targets, "node-1").expect("rules compile");
     assert!(kubernetes::is_same_scope(&followed.pods[0].sd, &followed.pods[1].sd), "one list and watch serves both");
     let stop = CancellationToken::new();
-    tokio::spawn(kubernetes::run(followed.pods, targets.clone(), "node-1".to_owned(), stop.clone()));
+    let folders = PodFolders { root: folder.path().to_owned(), patience: Duration::from_secs(3600) };
+    tokio::spawn(kubernetes::run(followed.pods, targets.clone(), "node-1".to_owned(), folders, stop.clone()));
     let followed = Followed { api, targets, stop, _folder: folder };
     wait_until("both jobs have their targets", || followed.targets.active().len() == 2 * 7).await;
     followed
