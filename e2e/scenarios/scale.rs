@@ -86,7 +86,8 @@ pub async fn thousands(cluster: &Cluster, count: usize) {
     let names = vec![ns.to_owned()];
     // A fifth of them has a regular expression of 4 KiB: more than one ConfigMap of jobs.
     let stage = |bytes: usize| format!("{{pipelineStages: [{{regex: {{expression: '{}'}}}}]}}", "a".repeat(bytes));
-    let spec = |idx: usize| if idx.is_multiple_of(5) { format!("spec: {}", stage(4096)) } else { "spec: {}".to_owned() };
+    let spec =
+        |idx: usize| if idx.is_multiple_of(5) { format!("spec: {}", stage(4096)) } else { "spec: {}".to_owned() };
     let start = Instant::now();
     let documents = (0..count).map(|idx| (ns.to_owned(), format!("s{idx}"), spec(idx)));
     apply_all(cluster, "LogScrape", documents).await;
