@@ -276,7 +276,8 @@ fn storage_options(config: &EngineConfig) -> StorageOptions {
             zstd_settled: config.merge_compression_level,
         },
         merge: MergeLimits {
-            quick_parts: config.merge.min_parts,
+            // They are cut to be merged: what counts is how much they hold.
+            quick_parts: config.merge.min_parts.saturating_mul(2),
             fresh_parts: config.merge.min_parts,
             file_bytes_max: config.merge.max_part_size.bytes(),
             ..defaults.merge

@@ -44,6 +44,23 @@ impl Plan {
         Self { repetitions, step_s, shift_s, first_ns, last_ns, lines: corpus.records.len() as u64 * repetitions }
     }
 
+    /// As it is, once.
+    pub fn once(corpus: &Corpus) -> Self {
+        let times = || corpus.records.iter().map(|record| record.timestamp_ns);
+        let (first_ns, last_ns) = (times().min().unwrap_or(0), times().max().unwrap_or(0));
+        Self { repetitions: 1, step_s: 0, shift_s: 0, first_ns, last_ns, lines: corpus.records.len() as u64 }
+    }
+
+    /// Lines before a repetition.
+    pub fn lines_before(&self, repetition: u64) -> u64 {
+        self.lines / self.repetitions * repetition
+    }
+
+    /// Time of the last line of a repetition, ns.
+    pub fn end_ns(&self, repetition: u64) -> i64 {
+        self.last_ns - self.step_s * (self.repetitions - 1 - repetition) as i64 * 1_000_000_000
+    }
+
     /// Seconds that the lines of a repetition are moved by.
     pub fn shift_s(&self, repetition: u64) -> i64 {
         self.shift_s + self.step_s * repetition as i64

@@ -1,6 +1,7 @@
 //! Pushes the corpus as shippers do: snappy-compressed protobuf, about a megabyte a request, several in flight.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -33,19 +34,31 @@ pub struct Ingest {
     pub push_ms: Vec<f64>,
 }
 
-struct Body {
-    bytes: Vec<u8>,
-    raw_bytes: u64,
+/// A request, encoded.
+pub struct Body {
+    /// Snappy-compressed protobuf.
+    pub bytes: Vec<u8>,
+    /// Bytes of its lines.
+    pub raw_bytes: u64,
     lines: u64,
 }
 
-/// Pushes everything; an error if a request is refused for good.
+/// How requests are cut, and how many are under way.
+#[derive(Debug, Clone, Copy)]
+pub struct Shipping {
+    /// Raw bytes of lines a request.
+    pub batch_bytes: usize,
+    /// Requests in flight.
+    pub connections: usize,
+}
+
+/// Pushes some repetitions of the corpus; an error if a request is refused for good.
 pub async fn push(
     server: &Server,
     corpus: &Corpus,
     plan: &Plan,
-    batch_bytes: usize,
-    connections: usize,
+    repetitions: Range<u64>,
+    shipping: Shipping,
 ) -> Result<Ingest> {
     let (sender, receiver) = mpsc::channel::<Body>(QUEUE);
     let receiver = Arc::new(tokio::sync::Mutex::new(receiver));
@@ -53,7 +66,7 @@ pub async fn push(
     let cpu_before = server.cpu_s();
     let retries = Arc::new(AtomicU64::new(0));
     let mut workers = Vec::new();
-    for _ in 0..connections {
+    for _ in 0..shipping.connections {
         let (receiver, url, retries) = (receiver.clone(), url.clone(), retries.clone());
         workers.push(tokio::spawn(async move {
             let client = reqwest::Client::new();
@@ -71,9 +84,9 @@ pub async fn push(
         Ingest { raw_bytes: 0, lines: 0, wire_bytes: 0, seconds: 0.0, cpu_s: None, retries: 0, push_ms: Vec::new() };
     let encoding = async {
         let mut encoder = Encoder::default();
-        let mut line_idx = 0;
+        let mut line_idx = plan.lines_before(repetitions.start);
         let mut line = Vec::new();
-        for repetition in 0..plan.repetitions {
+        for repetition in repetitions {
             let shift_s = plan.shift_s(repetition);
             for record in &corpus.records {
                 rewrite(&record.line, repetition, shift_s, &mut line);
@@ -82,7 +95,7 @@ pub async fn push(
                 }
                 line_idx += 1;
                 encoder.add(record.stream, record.timestamp_ns + shift_s * 1_000_000_000, &line);
-                if encoder.raw_bytes >= batch_bytes {
+                if encoder.raw_bytes >= shipping.batch_bytes {
                     let body = encoder.finish(corpus)?;
                     totals.add(&body);
                     // A closed channel means that every worker failed; their error is reported below.
@@ -117,7 +130,8 @@ impl Ingest {
     }
 }
 
-async fn send(client: &reqwest::Client, url: &str, body: Vec<u8>, retries: &AtomicU64) -> Result<()> {
+/// Sends a request until it is taken; counts what was answered 429 or 5xx.
+pub async fn send(client: &reqwest::Client, url: &str, body: Vec<u8>, retries: &AtomicU64) -> Result<()> {
     for attempt in 0..30u32 {
         let request = client.post(url).header("Content-Type", "application/x-protobuf").body(body.clone());
         let response = request.send().await.with_context(|| format!("push to {url}"))?;
@@ -136,14 +150,16 @@ async fn send(client: &reqwest::Client, url: &str, body: Vec<u8>, retries: &Atom
 
 /// Entries of one request, by stream.
 #[derive(Default)]
-struct Encoder {
+pub struct Encoder {
     streams: BTreeMap<usize, Vec<u8>>,
-    raw_bytes: usize,
+    /// Bytes of the lines so far.
+    pub raw_bytes: usize,
     lines: u64,
 }
 
 impl Encoder {
-    fn add(&mut self, stream: usize, timestamp_ns: i64, line: &[u8]) {
+    /// Adds an entry.
+    pub fn add(&mut self, stream: usize, timestamp_ns: i64, line: &[u8]) {
         let mut time = vec![0x08];
         varint((timestamp_ns / 1_000_000_000) as u64, &mut time);
         time.push(0x10);
@@ -156,7 +172,8 @@ impl Encoder {
         self.lines += 1;
     }
 
-    fn finish(&mut self, corpus: &Corpus) -> Result<Body> {
+    /// The request of what was added since the last one.
+    pub fn finish(&mut self, corpus: &Corpus) -> Result<Body> {
         let mut request = Vec::new();
         for (stream, entries) in std::mem::take(&mut self.streams) {
             let mut message = Vec::with_capacity(entries.len() + 256);

@@ -48,11 +48,12 @@ impl Server {
         Self { url: url.trim_end_matches('/').to_owned(), pid, disk, child: None }
     }
 
-    /// Starts the `logstack` of this build.
-    pub fn start(data_dir: &Path) -> Result<Self> {
+    /// Starts the `logstack` of this build, with more configuration behind what a benchmark needs.
+    pub fn start(data_dir: &Path, more: &str) -> Result<Self> {
         std::fs::create_dir_all(data_dir)?;
         let mut config = tempfile::NamedTempFile::new()?;
         config.write_all(CONFIG.as_bytes())?;
+        config.write_all(more.as_bytes())?;
         let mut child = Command::new(env!("CARGO_BIN_EXE_logstack"))
             .args(["engine", "--listen", "127.0.0.1:0", "--config-file"])
             .arg(config.path())
@@ -122,7 +123,8 @@ impl Server {
         Ok(Settled { disk_bytes: self.disk_bytes(), cpu_s, seconds: (quiet_since - began).as_secs_f64() })
     }
 
-    fn disk_bytes(&self) -> Option<u64> {
+    /// Bytes of all files of the data folder.
+    pub fn disk_bytes(&self) -> Option<u64> {
         fn size(path: &Path) -> u64 {
             let Ok(entries) = std::fs::read_dir(path) else { return 0 };
             let one = |entry: std::fs::DirEntry| match entry.metadata() {

@@ -54,7 +54,7 @@ impl Default for StorageConfig {
     fn default() -> Self {
         Self {
             path: None,
-            memtable_size: ByteSize::mib(32),
+            memtable_size: ByteSize::mib(16),
             memtable_max_age: GoDuration::minutes(15),
             wal: WalConfig::default(),
             block_size: ByteSize::mib(4),

@@ -86,8 +86,8 @@ pub struct MergeLimits {
 impl Default for MergeLimits {
     fn default() -> Self {
         Self {
-            quick_parts: 12,
-            quick_line_bytes: 512 << 20,
+            quick_parts: 24,
+            quick_line_bytes: 256 << 20,
             quick_age_ns: 600_000_000_000,
             quick_idle_ns: 2_000_000_000,
             fresh_parts: 16,

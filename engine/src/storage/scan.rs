@@ -176,11 +176,17 @@ impl ScanUnit {
             Direction::Backward => waiting.sort_by_key(|(_, piece)| piece.time().last_ns),
         }
         let line_bytes = usize::try_from(self.bytes / self.rows.max(1)).unwrap_or(usize::MAX).max(1);
+        let chunk_rows_max = (CHUNK_LINE_BYTES / line_bytes).clamp(16, CHUNK_ROWS_MAX);
+        let chunk_rows = match request.first_chunk_rows {
+            0 => chunk_rows_max,
+            rows => rows.clamp(16, chunk_rows_max),
+        };
         Ok(Scan {
             request,
             deletions: StreamDeletions::new(&self.stream, &self.deletions),
             direction,
-            chunk_rows: (CHUNK_LINE_BYTES / line_bytes).clamp(16, CHUNK_ROWS_MAX),
+            chunk_rows,
+            chunk_rows_max,
             waiting,
             open: Vec::new(),
             window: Vec::new(),
@@ -199,7 +205,9 @@ pub struct Scan {
     request: ScanRequest,
     deletions: Option<StreamDeletions>,
     direction: Direction,
+    /// Of the next chunk, at most; grows to the other.
     chunk_rows: usize,
+    chunk_rows_max: usize,
     /// Pieces not yet opened, with their place in arrival order; the next one is the last.
     waiting: Vec<(usize, Piece)>,
     /// Opened pieces that have rows left or in the window, by place in arrival order.
@@ -257,9 +265,11 @@ impl Scan {
                 return Ok(false);
             }
         }
+        let chunk_rows = self.chunk_rows;
+        self.chunk_rows = (chunk_rows * 2).min(self.chunk_rows_max);
         let (idx, span) = &mut self.span;
         if span.start < span.end {
-            let len = self.chunk_rows.min(span.len());
+            let len = chunk_rows.min(span.len());
             let chunk = match self.direction {
                 Direction::Forward => span.start..span.start + len,
                 Direction::Backward => span.end - len..span.end,
@@ -272,8 +282,8 @@ impl Scan {
             return Ok(true);
         }
         let chunk: Vec<Pick> = match self.direction {
-            Direction::Forward => self.window.drain(..self.chunk_rows.min(self.window.len())).collect(),
-            Direction::Backward => self.window.split_off(self.window.len().saturating_sub(self.chunk_rows)),
+            Direction::Forward => self.window.drain(..chunk_rows.min(self.window.len())).collect(),
+            Direction::Backward => self.window.split_off(self.window.len().saturating_sub(chunk_rows)),
         };
         self.render(&chunk, wanted, rows)?;
         Ok(true)
@@ -351,7 +361,7 @@ impl Scan {
         // Bounded: as many rows at a time as a chunk has, but all of a timestamp.
         let mut start = 0;
         while start < suspects.len() {
-            let mut end = (start + self.chunk_rows).min(suspects.len());
+            let mut end = (start + self.chunk_rows_max).min(suspects.len());
             end += suspects[end..].iter().take_while(|pick| pick.0 == suspects[end - 1].0).count();
             rows.clear();
             self.render(&suspects[start..end], Wanted { lines: true, metadata: true }, &mut rows)?;

@@ -34,6 +34,9 @@ pub struct ScanRequest {
     pub need_metadata: bool,
     /// Rows with a metadata set that does not pass are not returned; their lines are not even rebuilt.
     pub metadata_filter: Option<MetadataFilter>,
+    /// Rows of the first chunk, at most, for callers that may stop after it; each further chunk may have twice as many.
+    /// 0: no such caller.
+    pub first_chunk_rows: usize,
 }
 
 /// Says whether rows with a metadata set are wanted. Asked about once a set and block.
@@ -62,7 +65,15 @@ impl Default for ScanRequest {
     /// Everything of everything.
     fn default() -> Self {
         let (matchers, filters) = Default::default();
-        Self { matchers, range: TimeRange::ALL, filters, need_lines: true, need_metadata: true, metadata_filter: None }
+        Self {
+            matchers,
+            range: TimeRange::ALL,
+            filters,
+            need_lines: true,
+            need_metadata: true,
+            metadata_filter: None,
+            first_chunk_rows: 0,
+        }
     }
 }
 

@@ -7,10 +7,13 @@
 //! Storage has no two equal entries, but a pipeline may make entries of a stream equal: by timestamp, line and labels.
 //! Those come once, as in the recorded answers (category `ties_dups`); entries of different streams never count as one.
 //!
+//! A query that drops nothing finds its bound from timestamps alone, before a line is rebuilt: [`nearest`].
+//!
 //! With an `interval` the walk must be in order over all streams: [`interval`].
 
 mod interval;
 pub mod labels;
+mod nearest;
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -41,7 +44,11 @@ const CANDIDATE_BYTES: u64 = 96;
 /// # Errors
 /// A pipeline that cannot be built, a limit, a gone client, storage.
 pub fn run(evaluation: &Evaluation, expr: &LogExpr, query: &RangeQuery) -> Result<Vec<StreamResult>, Error> {
-    let plan = Arc::new(Plan::new(evaluation, expr, query)?);
+    let mut plan = Plan::new(evaluation, expr, query)?;
+    if plan.drops_nothing() && plan.interval_ns == 0 {
+        nearest::narrow(evaluation, &mut plan)?;
+    }
+    let plan = Arc::new(plan);
     let candidates = if plan.interval_ns > 0 { interval::run(evaluation, &plan)? } else { best(evaluation, &plan)? };
     Ok(group(candidates, &plan))
 }
@@ -68,6 +75,7 @@ impl Plan {
             filters: pipeline.pushed_down().to_vec(),
             need_lines: true,
             need_metadata: true,
+            first_chunk_rows: query.limit.max(1),
             ..ScanRequest::default()
         };
         let mut units = evaluation.plan(&expr.selector, &request)?;
@@ -85,6 +93,11 @@ impl Plan {
             interval_ns: query.interval_ns,
             categorize: query.categorize_labels,
         })
+    }
+
+    /// Every entry of the range is one of the answer, were there no limit.
+    fn drops_nothing(&self) -> bool {
+        self.pipeline.is_passthrough() && self.request.filters.is_empty()
     }
 
     /// A number that grows along the walk: the timestamp, or its mirror image.

@@ -105,9 +105,15 @@ impl<B: Block> BlockReader<B> {
     /// When reading fails or what is read is damaged; so do all methods below.
     pub fn timestamps(&mut self) -> Result<&[i64]> {
         if self.timestamps.is_none() {
-            self.timestamps = Some(Arc::new(decode_timestamps(self.loader())?));
+            self.timestamps = Some(decode_timestamps(self.loader())?);
         }
         Ok(self.timestamps.as_deref().map_or(&[], Vec::as_slice))
+    }
+
+    /// As [`Self::timestamps`], to be kept.
+    pub fn shared_timestamps(&mut self) -> Result<Arc<Vec<i64>>> {
+        self.timestamps()?;
+        Ok(self.timestamps.clone().unwrap_or_default())
     }
 
     fn loader(&self) -> Loader<'_> {
@@ -130,7 +136,7 @@ impl<B: Block> BlockReader<B> {
             let loader = Loader { meta: block.meta(), source: block.source() };
             let mut get_timestamps = || match timestamps {
                 Some(timestamps) => Ok(timestamps.clone()),
-                None => Ok(timestamps.insert(Arc::new(decode_timestamps(loader)?)).clone()),
+                None => Ok(timestamps.insert(decode_timestamps(loader)?).clone()),
             };
             let mut scope = BlockSearch { loader, dict: block.dict(), timestamps: &mut get_timestamps };
             let left = search.narrow(lines, &mut scope, rows)?;
@@ -284,14 +290,19 @@ impl<B: Block> BlockReader<B> {
     }
 }
 
-fn decode_timestamps(loader: Loader<'_>) -> Result<Vec<i64>> {
+fn decode_timestamps(loader: Loader<'_>) -> Result<Arc<Vec<i64>>> {
     let meta = loader.meta;
     let section = meta.sections(SectionKind::Timestamps).next().ok_or(damaged("timestamps are missing"))?;
+    if let Some(timestamps) = loader.source.cached_timestamps(u64::from(section.offset)) {
+        return Ok(timestamps);
+    }
     let bytes = read_section(loader.source, section)?;
     let mut out = Vec::new();
     timestamps::decode(section.encoding, &bytes, meta.first_ns, meta.rows as usize, &mut out)?;
     if out.last() != Some(&meta.last_ns) || !out.is_sorted() {
         return Err(damaged("timestamps disagree with the block record"));
     }
-    Ok(out)
+    let timestamps = Arc::new(out);
+    loader.source.cache_timestamps(u64::from(section.offset), &timestamps);
+    Ok(timestamps)
 }

@@ -5,6 +5,8 @@
 //! section := stored bytes, packed as its `packing` says; the xxh3-64 of the stored bytes is in the meta record
 //! ```
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -147,6 +149,17 @@ pub trait BlockSource {
     fn cached(&self, offset: u64) -> Option<Bytes> {
         let _ = offset;
         None
+    }
+
+    /// The timestamps in the section that starts at `offset`, if a cache has them.
+    fn cached_timestamps(&self, offset: u64) -> Option<Arc<Vec<i64>>> {
+        let _ = offset;
+        None
+    }
+
+    /// Offers the timestamps in the section that starts at `offset` to a cache.
+    fn cache_timestamps(&self, offset: u64, timestamps: &Arc<Vec<i64>>) {
+        let _ = (offset, timestamps);
     }
 
     /// Offers an unpacked section to a cache.

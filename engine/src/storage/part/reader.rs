@@ -318,31 +318,43 @@ impl BlockSource for PartSource {
     fn cache(&self, offset: u64, section: &Bytes) {
         self.caches.sections.insert((self.part.id.0, self.offset + offset), section.clone());
     }
+
+    fn cached_timestamps(&self, offset: u64) -> Option<Arc<Vec<i64>>> {
+        self.caches.timestamps.get(&(self.part.id.0, self.offset + offset))
+    }
+
+    fn cache_timestamps(&self, offset: u64, timestamps: &Arc<Vec<i64>>) {
+        self.caches.timestamps.insert((self.part.id.0, self.offset + offset), timestamps.clone());
+    }
 }
 
 /// What readers share. Ids of parts are never reused, so nothing in here goes stale.
 pub struct Caches {
     /// Unpacked sections by part and offset.
     sections: Cache<(u64, u64), Bytes, ByBytes>,
+    /// Decoded timestamps by part and offset: every query over a block begins with them.
+    timestamps: Cache<(u64, u64), Arc<Vec<i64>>, ByBytes>,
     /// Block records and dictionaries by part.
     details: Cache<u64, Arc<PartDetail>, ByBytes>,
 }
 
 impl Caches {
-    /// Caches of `bytes` in all: three quarters for sections, one for records.
+    /// Caches of `bytes` in all: half for sections, a quarter for timestamps, a quarter for records.
     pub fn new(bytes: u64) -> Arc<Self> {
         // Sections have tens of kilobytes on average; the number only sizes the hash table.
-        let sections = Cache::with_weighter((bytes / (32 << 10)) as usize + 64, bytes / 4 * 3, ByBytes);
+        let sections = Cache::with_weighter((bytes / (32 << 10)) as usize + 64, bytes / 2, ByBytes);
+        // Half a megabyte for a full block.
+        let timestamps = Cache::with_weighter((bytes / (1 << 20)) as usize + 64, bytes / 4, ByBytes);
         // One shard: records of a large part may need most of the room.
         let options = OptionsBuilder::new().estimated_items_capacity(256).weight_capacity(bytes / 4).shards(1).build();
         let options = options.expect("both capacities are set");
         let details = Cache::with_options(options, ByBytes, DefaultHashBuilder::default(), DefaultLifecycle::default());
-        Arc::new(Self { sections, details })
+        Arc::new(Self { sections, timestamps, details })
     }
 
     /// Bytes in use.
     pub fn bytes(&self) -> u64 {
-        self.sections.weight() + self.details.weight()
+        self.sections.weight() + self.timestamps.weight() + self.details.weight()
     }
 }
 
@@ -352,6 +364,12 @@ struct ByBytes;
 impl Weighter<(u64, u64), Bytes> for ByBytes {
     fn weight(&self, _: &(u64, u64), bytes: &Bytes) -> u64 {
         bytes.len() as u64 + 64
+    }
+}
+
+impl Weighter<(u64, u64), Arc<Vec<i64>>> for ByBytes {
+    fn weight(&self, _: &(u64, u64), timestamps: &Arc<Vec<i64>>) -> u64 {
+        (timestamps.len() * size_of::<i64>()) as u64 + 64
     }
 }
 
