@@ -105,9 +105,11 @@ pub async fn push(
                 }
             }
         }
-        let body = encoder.finish(corpus)?;
-        totals.add(&body);
-        let _ = sender.send(body).await;
+        if encoder.raw_bytes > 0 {
+            let body = encoder.finish(corpus)?;
+            totals.add(&body);
+            let _ = sender.send(body).await;
+        }
         Ok::<_, anyhow::Error>(())
     };
     encoding.await?;
