@@ -16,6 +16,7 @@ limits_config:
   per_stream_rate_limit: 10GB
   per_stream_rate_limit_burst: 10GB
   reject_old_samples: false
+  max_global_streams_per_user: 0
   max_query_length: 0
   query_timeout: 10m
 ";

@@ -15,7 +15,7 @@ pub enum Case {
     Streams,
     /// Lines of 256 KB, made of the corpus' own.
     Long,
-    /// A tenth of all entries comes an hour late.
+    /// A tenth of all entries comes 55 minutes late.
     Late,
 }
 
@@ -92,7 +92,8 @@ fn random_line(idx: u64, len: usize) -> String {
 }
 
 fn late(real: &Corpus, target_bytes: u64) -> Corpus {
-    const HOUR_NS: i64 = 3_600_000_000_000;
+    // Loki, and so we, refuse what is an hour older than a stream's newest entry.
+    const LATE_NS: i64 = 3_300_000_000_000;
     let plan = Plan::new(real, target_bytes);
     let mut arrivals: Vec<(i64, Record)> = Vec::new();
     let mut line = Vec::new();
@@ -104,7 +105,7 @@ fn late(real: &Corpus, target_bytes: u64) -> Corpus {
             let is_late = xxh3_64_with_seed(&line, timestamp_ns as u64).is_multiple_of(10);
             let record =
                 Record { timestamp_ns, stream: record.stream, line: String::from_utf8_lossy(&line).into_owned() };
-            arrivals.push((timestamp_ns + if is_late { HOUR_NS } else { 0 }, record));
+            arrivals.push((timestamp_ns + if is_late { LATE_NS } else { 0 }, record));
         }
     }
     arrivals.sort_by_key(|(arrival, _)| *arrival);
