@@ -49,7 +49,12 @@ pub const ROWS: [(u8, &str, &[&str], &str); 48] = [
     (37, "2,000 LogScrapes", &["thousands"], "E2E_SCRAPES asks for so many"),
     (38, "two stacks, two operators", &["two_stacks", "controller_ids"], ""),
     (39, "namespaced installation, least privilege", &["namespaced", "least_privilege", "nothing_forbidden"], ""),
-    (40, "the API server away, restarted, busy, slow; a deaf watch", &["outage", "restarted", "busy", "deaf"], ""),
+    (
+        40,
+        "the API server away, restarted, busy, slow; a deaf watch",
+        &["outage", "restarted", "deaf"],
+        "busy and slow: by hand, not steady",
+    ),
     (41, "leaders", &["leaders", "stolen_lease"], "clocks are never compared: lease.rs"),
     (42, "upgrade and downgrade", &["unknown_fields"], "what restarts: snapshots of operator/src/build"),
     (43, "a new default image", &["default_image"], ""),

@@ -51,7 +51,16 @@ async fn push(port: u16, pushes: std::ops::Range<usize>, sent: &mut BTreeSet<Str
     for number in pushes {
         let lines: Vec<String> = (0..LINES_A_PUSH).map(|idx| format!("push {number} line {idx}")).collect();
         let url = format!("http://127.0.0.1:{port}/promtail/api/v1/raw");
-        let answer = common::client().post(url).body(lines.join("\n")).send().await.expect("an answer");
+        let deadline = Instant::now() + PATIENCE;
+        let answer = loop {
+            match common::client().post(&url).body(lines.join("\n")).send().await {
+                // The pages of a collector answer a moment before its sources listen.
+                Err(err) if err.is_connect() && Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                answer => break answer.expect("an answer"),
+            }
+        };
         assert_eq!(answer.status(), 204);
         sent.extend(lines);
     }
@@ -95,6 +104,12 @@ scrape_configs:
     let first = collector(&config);
     push(push_port, 0..PUSHES / 2, &mut sent).await;
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    // Nobody says when a datagram came too early: wait until the port is taken.
+    let deadline = Instant::now() + PATIENCE;
+    while UdpSocket::bind(("127.0.0.1", gelf_port)).is_ok() {
+        assert!(Instant::now() < deadline, "GELF does not listen");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     for number in 0..DATAGRAMS {
         let message = format!(r#"{{"version":"1.1","host":"h","short_message":"datagram {number}"}}"#);
         socket.send_to(message.as_bytes(), ("127.0.0.1", gelf_port)).expect("sent");
