@@ -8,6 +8,7 @@
 //! The collector runs in a process of its own (this program, started again), so that the sink is not counted, nor is it
 //! in its memory. CPU is what the kernel booked on all threads of that process, as the machine is shared: bytes of the
 //! log files by CPU seconds is what one core moves. The sink answers 204 and looks at nothing.
+#![allow(clippy::print_stdout, reason = "the figures are the output")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
