@@ -38,11 +38,11 @@ async fn once(client: &Client) -> Result<(), kube::Error> {
         let status = json!({ "status": { "conditions": [{ "type": "Ready", "status": "True" }] } });
         nodes.patch_status("node", &PatchParams::default(), &Patch::Merge(&status)).await?;
     }
-    let unbound = bind_claims(client).await?;
+    let bound = bind_claims(client).await?;
     let pods: Api<Pod> = Api::all(client.clone());
     let run = |pod: Pod| {
-        let unbound = &unbound;
-        async move { run_pod(client, &pod, unbound).await }
+        let bound = &bound;
+        async move { run_pod(client, &pod, bound).await }
     };
     stream::iter(pods.list(&Default::default()).await?).for_each_concurrent(AT_ONCE, run).await;
     Ok(())
@@ -63,16 +63,16 @@ async fn make_classes(client: &Client) -> Result<(), kube::Error> {
     Ok(())
 }
 
-/// Makes volumes and lets them grow. Returns the claims, by namespace and name, that have none.
+/// Makes volumes and lets them grow. Returns the claims, by namespace and name, that have one.
 async fn bind_claims(client: &Client) -> Result<BTreeSet<(String, String)>, kube::Error> {
     let claims: Api<PersistentVolumeClaim> = Api::all(client.clone());
     let claims = stream::iter(claims.list(&Default::default()).await?);
-    let unbound = claims.map(|claim| bind_claim(client, claim)).buffer_unordered(AT_ONCE);
+    let bound = claims.map(|claim| bind_claim(client, claim)).buffer_unordered(AT_ONCE);
     // A conflict concerns one claim.
-    Ok(unbound.filter_map(async |outcome| outcome.unwrap_or_default()).collect().await)
+    Ok(bound.filter_map(async |outcome| outcome.unwrap_or_default()).collect().await)
 }
 
-/// Its namespace and name, if it has no volume yet.
+/// Its namespace and name, if it has a volume.
 async fn bind_claim(client: &Client, claim: PersistentVolumeClaim) -> Result<Option<(String, String)>, kube::Error> {
     let is_frozen = claim.metadata.annotations.as_ref().is_some_and(|all| all.contains_key("e2e/frozen"));
     let (name, namespace) = (claim.metadata.name.unwrap_or_default(), claim.metadata.namespace.unwrap_or_default());
@@ -92,17 +92,17 @@ async fn bind_claim(client: &Client, claim: PersistentVolumeClaim) -> Result<Opt
             }));
             volumes.create(&PostParams::default(), &body.expect("a volume")).await?;
         }
-        return Ok(Some((namespace, name)));
+        return Ok(None);
     }
     if status["capacity"] != wanted && !is_frozen {
         let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &namespace);
         let grown = json!({ "status": { "capacity": wanted } });
         api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&grown)).await?;
     }
-    Ok(None)
+    Ok(Some((namespace, name)))
 }
 
-async fn run_pod(client: &Client, pod: &Pod, unbound: &BTreeSet<(String, String)>) {
+async fn run_pod(client: &Client, pod: &Pod, bound: &BTreeSet<(String, String)>) {
     let (name, namespace) =
         (pod.metadata.name.clone().unwrap_or_default(), pod.metadata.namespace.clone().unwrap_or_default());
     let api: Api<Pod> = Api::namespaced(client.clone(), &namespace);
@@ -112,7 +112,8 @@ async fn run_pod(client: &Client, pod: &Pod, unbound: &BTreeSet<(String, String)
     }
     let Some(spec) = &pod.spec else { return };
     let claims = spec.volumes.iter().flatten().filter_map(|volume| volume.persistent_volume_claim.as_ref());
-    let waits = claims.into_iter().any(|claim| unbound.contains(&(namespace.clone(), claim.claim_name.clone())));
+    // A claim that is not there yet is waited for, too.
+    let waits = claims.into_iter().any(|claim| !bound.contains(&(namespace.clone(), claim.claim_name.clone())));
     let image = spec.containers.first().and_then(|container| container.image.clone()).unwrap_or_default();
     let status = status_of(&image, waits);
     let now = serde_json::to_value(&pod.status).unwrap_or_default();

@@ -1,7 +1,5 @@
 //! Objects of a stack, and what a change of the spec does to them.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::scale::requests;
@@ -31,6 +29,15 @@ pub async fn minimal(cluster: &Cluster) {
     assert!(conditions(&stack).all(|condition| condition["type"] != "Stalled"));
 }
 
+/// Makes the operator look at the stack once more, and says how often it has written so far.
+async fn look_again(cluster: &Cluster, ns: &str, operator: &logstack_operator::Operator, nth: usize) -> f64 {
+    let passes = || operator.metrics.sum("logstack_operator_reconciles_total", &[("controller", "logstack")]);
+    let before = passes();
+    cluster.merge(ns, "LogStack", "logs", json!({"metadata": {"annotations": {"e2e/look": nth.to_string()}}})).await;
+    eventually("it has looked again", async || (passes() > before).then_some(())).await;
+    requests(operator, &["post", "put", "patch", "delete"])
+}
+
 /// 2: applying the same again writes nothing; neither does a fresh operator.
 pub async fn idle(cluster: &Cluster) {
     let ns = "e2e-idle";
@@ -42,18 +49,26 @@ pub async fn idle(cluster: &Cluster) {
     cluster.apply(ns, "LogStack", "logs", fields).await;
     cluster.condition(ns, "LogStack", "logs", "Ready", "AllReady").await;
     cluster.condition(ns, "LogStack", "logs", "StorageResized", "AsRequested").await;
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // What pods and volumes do is told to the end when a look at it writes nothing.
+    let mut written = look_again(cluster, ns, &first, 0).await;
+    for nth in 1.. {
+        let now = look_again(cluster, ns, &first, nth).await;
+        if now == std::mem::replace(&mut written, now) {
+            break;
+        }
+        assert!(nth < 10, "each look writes: {now} so far");
+    }
     let before = versions(cluster, ns).await;
     cluster.apply(ns, "LogStack", "logs", fields).await;
+    assert_eq!(versions(cluster, ns).await, before, "the same again changes nothing");
     first.stop().await.expect("it stops");
     let second = start().await;
     eventually("it has looked", async || {
         second.metrics.page().contains("controller=\"logstack\",result=\"ok\"").then_some(())
     })
     .await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(versions(cluster, ns).await, before);
-    let written = requests(&second, &["post", "put", "patch", "delete"]);
+    assert_eq!(versions(cluster, ns).await, before, "a fresh operator changes nothing");
+    let written = look_again(cluster, ns, &second, 99).await;
     assert!(written == 0.0, "a fresh operator wrote {written} times");
     second.stop().await.expect("it stops");
 }

@@ -23,6 +23,7 @@ pub mod observe;
 mod operator;
 pub mod queue;
 pub mod requests;
+pub mod retry;
 pub mod scrape;
 pub mod serve;
 pub mod status;

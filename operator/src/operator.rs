@@ -8,6 +8,8 @@ use std::time::Duration;
 use kube::Client;
 use kube::client::ClientBuilder;
 use tokio_util::sync::CancellationToken;
+use tower::buffer::BufferLayer;
+use tower::retry::RetryLayer;
 use tracing::{info, warn};
 
 use crate::apply::Applier;
@@ -18,6 +20,7 @@ use crate::lease::Election;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::requests::LookAtRequests;
+use crate::retry::RetryRefused;
 use crate::serve;
 use crate::watchdog::{self, Watches};
 use crate::world::World;
@@ -28,6 +31,8 @@ const LEASE: &str = "logstack-operator";
 const SYNC_POLL: Duration = Duration::from_millis(100);
 /// A request that waits longer for a connection is a failed one.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Requests that wait for their turn to be sent; as many as in kube's own buffer.
+const REQUESTS_WAITING_MAX: usize = 1024;
 
 /// What an operator is told.
 #[derive(Debug, Clone)]
@@ -99,13 +104,15 @@ impl Operator {
         if let Ok(agent) = format!("logstack-operator/{} ({})", env!("CARGO_PKG_VERSION"), options.instance).parse() {
             config.headers.push((http::header::USER_AGENT, agent));
         }
-        // Its retries wait up to 1000 s, unseen; ours are in the queue.
+        // Its retries wait up to 1000 s, unseen, and repeat writes that may have been done: ours do neither.
         config.default_retry = false;
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         let client = ClientBuilder::try_from(config).map_err(|error| Error::Client(error.to_string()))?;
         let watches = Arc::new(Watches::new(metrics.clone()));
         let looks = LookAtRequests { metrics: metrics.clone(), watches: watches.clone() };
-        let client: Client = client.with_layer(&looks).build();
+        // What is made again is looked at each time. A retry needs a service that can be cloned: hence the buffer.
+        let client = client.with_layer(&looks).with_layer(&BufferLayer::new(REQUESTS_WAITING_MAX));
+        let client: Client = client.with_layer(&RetryLayer::new(RetryRefused::default())).build();
         let metrics_listener = serve::listen(options.metrics_listen).await?;
         let health_listener = serve::listen(options.health_listen).await?;
         let address = |listener: &tokio::net::TcpListener, fallback| listener.local_addr().unwrap_or(fallback);

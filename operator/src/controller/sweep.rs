@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::api::PropagationPolicy;
+use kube::api::{Api, ListParams, PropagationPolicy};
+use logstack_crds::LogStack;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Context;
 use crate::names;
+use crate::object::ObjectId;
 use crate::world::{annotation, label};
 
 const EVERY: Duration = Duration::from_secs(3600);
@@ -25,17 +28,51 @@ pub(super) async fn run(context: Arc<Context>, stop: CancellationToken) {
 }
 
 async fn sweep(context: &Context) {
-    let alive: BTreeSet<String> = context.world.stack_uids().into_iter().collect();
-    for (id, object) in context.world.foreign_children() {
-        let owner = annotation(&object, names::OWNER_UID).unwrap_or_default();
-        // Of a namespace that another operator looks after.
-        let home = label(&object, names::STACK).and_then(|label| label.split('.').next()).unwrap_or_default();
-        if alive.contains(owner) || !context.settings.watches(home) || owner.is_empty() {
-            continue;
+    if left_behind(context, &context.world.stack_uids()).is_empty() {
+        return;
+    }
+    // The watch of LogStacks may be behind that of their children: one that was just made is not gone.
+    let alive = match listed_uids(context).await {
+        Ok(alive) => alive,
+        Err(error) => {
+            warn!(%error, "LogStacks not listed: what is left behind stays until the next sweep");
+            return;
         }
+    };
+    for (id, object) in left_behind(context, &alive) {
         match context.applier.delete(&id, &object, PropagationPolicy::Background).await {
             Ok(()) => info!(object = %id, "removed what a LogStack left behind"),
             Err(error) => warn!(%error, "left behind by a LogStack that is gone"),
         }
     }
+}
+
+/// What garbage collection does not see, and whose LogStack is not among `alive`.
+fn left_behind(context: &Context, alive: &[String]) -> Vec<(ObjectId, Arc<Value>)> {
+    let alive: BTreeSet<&str> = alive.iter().map(String::as_str).collect();
+    let mut all = context.world.foreign_children();
+    all.retain(|(_, object)| {
+        let owner = annotation(object, names::OWNER_UID).unwrap_or_default();
+        // Of a namespace that another operator looks after.
+        let home = label(object, names::STACK).and_then(|label| label.split('.').next()).unwrap_or_default();
+        !owner.is_empty() && !alive.contains(owner) && context.settings.watches(home)
+    });
+    all
+}
+
+/// Uids of the LogStacks that the API server has now.
+async fn listed_uids(context: &Context) -> Result<Vec<String>, kube::Error> {
+    let mut apis: Vec<Api<LogStack>> = Vec::new();
+    for namespace in &context.settings.watch_namespaces {
+        apis.push(Api::namespaced(context.client.clone(), namespace));
+    }
+    if apis.is_empty() {
+        apis.push(Api::all(context.client.clone()));
+    }
+    let mut uids = Vec::new();
+    for api in apis {
+        let list = api.list_metadata(&ListParams::default()).await?;
+        uids.extend(list.items.into_iter().filter_map(|stack| stack.metadata.uid));
+    }
+    Ok(uids)
 }
