@@ -7,15 +7,19 @@
 
 #[allow(dead_code, reason = "the scenarios of main.rs use the rest")]
 mod cluster;
+#[path = "../tests/common/mod.rs"]
+mod common;
 mod kubelet;
 #[allow(dead_code, reason = "as above")]
 mod memory;
+mod page;
 mod play;
 #[allow(dead_code, reason = "as above")]
 mod server;
 #[path = "../crds/tests/tools/mod.rs"]
 mod tools;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -24,6 +28,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use cluster::Cluster;
+use common::Process;
 use server::Server;
 use tools::{root, text};
 
@@ -282,6 +287,11 @@ async fn check_sample(bench: &Bench, sample: &Path) {
     for (namespace, name) in named(&objects, "LogScrape") {
         ready(bench, namespace, "logscrape", name).await;
     }
+    for (namespace, _) in named(&objects, "LogStack") {
+        let mut events = bench.cluster.events(namespace).await;
+        events.retain(|event| event["reason"] == "DriftCorrected");
+        assert!(events.is_empty(), "nobody but the operator writes here: {events:?}");
+    }
     // The operator writes no spec: what was applied is what is there.
     bench.kubectl(&format!("diff -f {path}")).await;
     let again = bench.kubectl(&format!("apply -f {path}")).await;
@@ -310,7 +320,7 @@ fn samples() -> Vec<PathBuf> {
     samples
 }
 
-/// docs/getting-started.md and each sample, then docs/upgrade-and-rollback.md "Uninstall" without helm.
+/// The manifests and each sample, then docs/upgrade-and-rollback.md "Uninstall" without helm.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn by_kubectl() {
     let Some(bench) = Bench::start().await else { return };
@@ -358,6 +368,130 @@ async fn uninstall_keeps_logs(bench: &Bench) {
     bench.cluster.gone("logging", "DaemonSet", "logs-collector").await;
     assert!(!bench.is_there("clusterrolebinding/logstack:logging:logs:collector").await);
     assert!(bench.is_there("-n logging pvc/data-logs-engine-0").await);
+}
+
+/// Commands of docs/getting-started.md that need more than an API server, by how they begin: what stands for them.
+const LEFT_OUT: [(&str, &str); 8] = [
+    ("kind ", "the API server of this test is the cluster"),
+    ("docker build", "tests/image.rs builds what the image holds, and runs it"),
+    ("docker tag", "the same"),
+    ("docker push", "the same"),
+    ("kubectl -n logging port-forward", "needs a node: the queries below are put to an engine on this machine"),
+    ("helm install grafana ", "Grafana's chart is not ours: what its sidecar reads is looked at below"),
+    ("kubectl -n logging rollout status deployment/grafana", "the same"),
+    ("kubectl -n logging get secret grafana", "the same"),
+];
+
+/// Of what a command prints.
+const LINES_SHOWN_MAX: usize = 8;
+
+/// Runs a command of a page, which must succeed; what it prints.
+async fn type_in(bench: &Bench, text: &str) -> String {
+    let mut command = tools::shell(text, &bench.kubeconfig("admin")).expect("there are tools");
+    command.stdin(Stdio::null());
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("there is sh");
+    let said = tools::text(&output.stdout);
+    eprintln!("$ {text}");
+    said.lines().take(LINES_SHOWN_MAX).for_each(|line| eprintln!("{}", &line[..line.floor_char_boundary(120)]));
+    assert!(output.status.success(), "{text}\n{}", tools::text(&output.stderr));
+    said
+}
+
+/// docs/getting-started.md from the top: each command is accepted, and what the page says follows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn getting_started() {
+    let Some(bench) = Bench::start().await else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let binary = env!("CARGO_BIN_EXE_logstack");
+    let engine = Process::engine_with(folder.path(), "auth_enabled: false");
+    push_to_kube_system(&engine).await;
+    let (mut operator, mut alone) = (None, None);
+    let mut left_out = BTreeSet::new();
+    for command in page::commands(Path::new("docs/getting-started.md")) {
+        if let Some((start, why)) = LEFT_OUT.iter().find(|(start, _)| command.text.starts_with(start)) {
+            eprintln!("$ {}\n# left out: {why}\n", command.text);
+            left_out.insert(*start);
+            continue;
+        }
+        let is_asking = |text: &str| text.contains(" query ") || text.contains("query_range");
+        match command.section.as_str() {
+            "3. The operator" => {
+                type_in(&bench, &command.text).await;
+                if command.has_alternative {
+                    type_in(&bench, &command.text.replacen("kubectl apply", "kubectl delete", 1)).await;
+                }
+            }
+            "Without a cluster" if !is_asking(&command.text) => {
+                let arguments = command.text.strip_prefix("cargo run --release -- ").expect("a command of the binary");
+                let mut command = std::process::Command::new(binary);
+                command.args(arguments.split(' ')).args(["--listen", "127.0.0.1:0", "--data-dir"]).current_dir(root());
+                command.arg(folder.path().join("alone"));
+                alone = Some(Process::spawn(command));
+            }
+            "Without a cluster" => {
+                let alone: &Process = alone.as_ref().expect("it runs");
+                let text = command.text.replace("cargo run --release --", binary);
+                // In another terminal, a moment later: the sample logs are read by then.
+                let text = format!("LOGSTACK_ADDR={} {text}", alone.url());
+                cluster::eventually("a line of the sample logs", async || {
+                    type_in(&bench, &text).await.contains("ERROR").then_some(())
+                })
+                .await;
+            }
+            _ if is_asking(&command.text) => {
+                let text = command.text.replace("http://127.0.0.1:3100", engine.url());
+                let text = text.replace("docker run --rm --network host ghcr.io/logstack/logstack:0.1.0", binary);
+                let said = type_in(&bench, &format!("export LOGSTACK_ADDR={}\n{text}", engine.url())).await;
+                assert!(said.contains("the first line"), "{said}");
+            }
+            _ => {
+                if operator.is_none() {
+                    // The Deployment's pods are played; its command is run here.
+                    operator = Some(bench.operator().await);
+                }
+                let said = type_in(&bench, &command.text).await;
+                match command.text.as_str() {
+                    "kubectl -n logging get logstacks" => assert!(has_row(&said, &["logs", "True", "AllReady"])),
+                    "kubectl -n logging get logscrapes" => assert!(has_row(&said, &["all", "True"])),
+                    _ => {}
+                }
+            }
+        }
+    }
+    assert_eq!(left_out.len(), LEFT_OUT.len(), "what is left out is on the page: {left_out:?}");
+    grafana_finds_it(&bench).await;
+    operator.expect("an operator").stop();
+}
+
+/// True when a line of a table begins with these cells.
+fn has_row(table: &str, cells: &[&str]) -> bool {
+    table.lines().any(|line| line.split_whitespace().take(cells.len()).eq(cells.iter().copied()))
+}
+
+/// A line that is as old as this moment, for the page's queries.
+async fn push_to_kube_system(engine: &Process) {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_nanos();
+    let values = serde_json::json!([[now.to_string(), "the first line"]]);
+    let streams = serde_json::json!([{ "stream": { "namespace": "kube-system" }, "values": values }]);
+    let request = common::client().post(format!("{}/loki/api/v1/push", engine.url()));
+    let answer = request.json(&serde_json::json!({ "streams": streams })).send().await.expect("an answer");
+    assert!(answer.status().is_success(), "{}", answer.status());
+}
+
+/// What Grafana's sidecars read, by the labels that they look for, says what the page says: the data source's name, where
+/// it leads, and a dashboard of the same name.
+async fn grafana_finds_it(bench: &Bench) {
+    let file = async |label: &str| -> Value {
+        let maps = bench.get(&format!("-n logging configmap -l {label}=1")).await;
+        let files = maps["items"][0]["data"].as_object().expect("files").values().next().and_then(Value::as_str);
+        serde_yaml::from_str(files.expect("a file")).expect("YAML, or JSON, which is YAML")
+    };
+    let source = file("grafana_datasource").await["datasources"][0].clone();
+    assert_eq!((source["name"].as_str(), source["type"].as_str()), (Some("Logs (logging/logs)"), Some("loki")));
+    let port = bench.get("-n logging service logs").await["spec"]["ports"][0]["port"].clone();
+    let url = source["url"].as_str().expect("a URL");
+    assert!(url.starts_with("http://logs.logging") && url.ends_with(&format!(":{port}")), "{url}");
+    assert_eq!(file("grafana_dashboard").await["title"], "Logs (logging/logs)");
 }
 
 /// The overlays on a real API server, as far as its kinds go.

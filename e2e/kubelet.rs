@@ -76,18 +76,20 @@ async fn bind_claims(client: &Client) -> Result<BTreeSet<(String, String)>, kube
 async fn bind_claim(client: &Client, claim: PersistentVolumeClaim) -> Result<Option<(String, String)>, kube::Error> {
     let is_frozen = claim.metadata.annotations.as_ref().is_some_and(|all| all.contains_key("e2e/frozen"));
     let (name, namespace) = (claim.metadata.name.unwrap_or_default(), claim.metadata.namespace.unwrap_or_default());
+    let uid = claim.metadata.uid.unwrap_or_default();
     let wanted = serde_json::to_value(&claim.spec).unwrap_or_default()["resources"]["requests"].clone();
     let status = serde_json::to_value(&claim.status).unwrap_or_default();
     let class = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.clone());
     if status["phase"] != "Bound" {
         let volumes: Api<PersistentVolume> = Api::all(client.clone());
-        let volume = format!("{namespace}-{name}");
+        // Of this claim: the volume of an earlier one of the same name is released, and stays so.
+        let volume = format!("pvc-{uid}");
         if class.as_deref() != Some("never") && volumes.get_opt(&volume).await?.is_none() {
             let body = serde_json::from_value(json!({
                 "metadata": { "name": volume },
                 "spec": {
                     "capacity": wanted, "accessModes": ["ReadWriteOnce"], "hostPath": { "path": "/tmp" },
-                    "claimRef": { "namespace": namespace, "name": name }, "storageClassName": class,
+                    "claimRef": { "namespace": namespace, "name": name, "uid": uid }, "storageClassName": class,
                 },
             }));
             volumes.create(&PostParams::default(), &body.expect("a volume")).await?;

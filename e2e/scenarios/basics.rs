@@ -43,10 +43,12 @@ pub async fn idle(cluster: &Cluster) {
     let ns = "e2e-idle";
     // Of its own, so that nothing else is under way.
     let start = || cluster.operator(|options| options.settings.controller_id = Some("idle".to_owned()));
-    let fields = "metadata: {labels: {logstack.dev/controller-id: idle}}\nspec: {}";
+    // With everything that is off by default.
+    let spec = "{networkPolicy: {enabled: true}, engine: {podDisruptionBudget: {enabled: true}}}";
+    let fields = format!("metadata: {{labels: {{logstack.dev/controller-id: idle}}}}\nspec: {spec}");
     let first = start().await;
     cluster.namespace(ns, json!({})).await;
-    cluster.apply(ns, "LogStack", "logs", fields).await;
+    cluster.apply(ns, "LogStack", "logs", &fields).await;
     cluster.condition(ns, "LogStack", "logs", "Ready", "AllReady").await;
     cluster.condition(ns, "LogStack", "logs", "StorageResized", "AsRequested").await;
     // What pods and volumes do is told to the end when a look at it writes nothing.
@@ -59,7 +61,7 @@ pub async fn idle(cluster: &Cluster) {
         assert!(nth < 10, "each look writes: {now} so far");
     }
     let before = versions(cluster, ns).await;
-    cluster.apply(ns, "LogStack", "logs", fields).await;
+    cluster.apply(ns, "LogStack", "logs", &fields).await;
     assert_eq!(versions(cluster, ns).await, before, "the same again changes nothing");
     first.stop().await.expect("it stops");
     let second = start().await;

@@ -38,7 +38,7 @@ fn differs<'a>(desired: &'a Value, observed: &Value, path: &mut Vec<Cow<'a, str>
             false
         }
         (Value::Array(desired), Value::Array(observed)) => {
-            let key = ITEM_KEYS.iter().find(|key| desired.iter().all(|item| item.get(**key).is_some()));
+            let key = ITEM_KEYS.iter().find(|key| tells_apart(key, desired));
             if key.is_none() && desired.len() != observed.len() {
                 return true;
             }
@@ -60,6 +60,14 @@ fn differs<'a>(desired: &'a Value, observed: &Value, path: &mut Vec<Cow<'a, str>
         }
         (desired, observed) => desired != observed && !is_same_quantity(desired, observed),
     }
+}
+
+/// True when every item has a value of its own there. Port 53 is one of UDP and one of TCP.
+fn tells_apart(key: &str, items: &[Value]) -> bool {
+    items.iter().enumerate().all(|(idx, item)| {
+        let value = item.get(key);
+        value.is_some() && items[..idx].iter().all(|other| other.get(key) != value)
+    })
 }
 
 fn is_zero(value: &Value) -> bool {
@@ -123,6 +131,9 @@ mod tests {
             Some("containers.engine.image"),
         );
         check(json!({"ports": [{"port": 1}]}), json!({"ports": [{"port": 1, "nodePort": 30000}]}), None);
+        let dns = json!({"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]});
+        check(dns.clone(), dns.clone(), None);
+        check(dns, json!({"ports": [{"port": 53, "protocol": "UDP"}]}), Some("ports"));
         check(json!({"args": ["a"]}), json!({"args": ["a", "b"]}), Some("args"));
         check(json!({"args": ["a", "b"]}), json!({"args": ["a", "c"]}), Some("args.1"));
         // quantities

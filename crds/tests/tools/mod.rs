@@ -44,15 +44,28 @@ fn install() -> Result<PathBuf, String> {
 
 /// A tool in the folder `deploy/`, of the cluster that `kubeconfig` names. Nobody's plugins.
 pub fn command(tool: &str, kubeconfig: &Path) -> Option<Command> {
-    let tools = tools()?;
-    let mut command = Command::new(tools.join(tool).join(tool));
-    command
-        .current_dir(root().join("deploy"))
-        .env("KUBECONFIG", kubeconfig)
-        .env("HOME", tools)
-        .env("HELM_CACHE_HOME", tools.join("cache"))
-        .env("HELM_CONFIG_HOME", tools);
+    let mut command = Command::new(tools()?.join(tool).join(tool));
+    command.current_dir(root().join("deploy"));
+    of_nobody(&mut command, tools()?, kubeconfig);
     Some(command)
+}
+
+/// A shell at the root of the repository that finds the tools, as the pages of docs/ suppose.
+#[allow(dead_code, reason = "for those who read pages")]
+pub fn shell(script: &str, kubeconfig: &Path) -> Option<Command> {
+    let tools = tools()?;
+    let path = std::env::var("PATH").unwrap_or_default();
+    let path = format!("{}:{}:{path}", tools.join("kubectl").display(), tools.join("helm").display());
+    let mut command = Command::new("sh");
+    command.args(["-ec", script]).current_dir(root()).env("PATH", path);
+    of_nobody(&mut command, tools, kubeconfig);
+    Some(command)
+}
+
+/// Without what the user of this machine has set up.
+fn of_nobody(command: &mut Command, tools: &Path, kubeconfig: &Path) {
+    command.env("KUBECONFIG", kubeconfig).env("HOME", tools);
+    command.env("HELM_CACHE_HOME", tools.join("cache")).env("HELM_CONFIG_HOME", tools);
 }
 
 /// The repository.
