@@ -301,12 +301,25 @@ async fn listen(config: &CollectorConfig) -> Result<Option<TcpListener>> {
     Ok(Some(listener))
 }
 
-/// True when the file has a block `client:` that does not say where the client is.
-fn has_client_without_url(text: &str) -> bool {
-    let mut lines = text.lines().skip_while(|line| line.trim_end() != "client:");
-    let has_block = lines.next().is_some();
-    let mut block = lines.take_while(|line| line.starts_with([' ', '#']) || line.trim().is_empty());
-    has_block && !block.any(|line| line.trim_start().starts_with("url:"))
+/// What a file says of clients, before flags are added to it.
+#[derive(Debug, Default, PartialEq)]
+struct OwnClients {
+    /// It has some.
+    are_there: bool,
+    /// Its `client` does not say where that is: charts before 3.0 have the URL as an argument.
+    lacks_url: bool,
+}
+
+impl OwnClients {
+    /// A text that is no YAML has none: that it is none is told by whoever loads it.
+    fn of(text: &str) -> Self {
+        let file: serde_yaml::Value = serde_yaml::from_str(text).unwrap_or_default();
+        let (one, many) = (file.get("client"), file.get("clients"));
+        Self {
+            are_there: one.is_some() || many.is_some(),
+            lacks_url: one.is_some_and(|client| client.is_mapping() && client.get("url").is_none()),
+        }
+    }
 }
 
 fn load(args: &CollectorArgs, jobs_files: &mut JobsFiles) -> Result<CollectorConfig> {
@@ -327,13 +340,11 @@ fn load(args: &CollectorArgs, jobs_files: &mut JobsFiles) -> Result<CollectorCon
         (args.stdin && args.dry_run && args.config_file.is_none())
             .then(|| "http://localhost:3100/loki/api/v1/push".to_owned())
     });
-    let has_own_clients = text.contains("client");
-    if let (Some(url), false) = (&client, has_own_clients) {
+    let own = OwnClients::of(&text);
+    if let Some(url) = client.as_ref().filter(|_| !own.are_there) {
         set.push(format!("clients=[{{url: {url:?}}}]"));
     }
-    // Charts before 3.0 have the settings of the client in the file and its URL as an argument.
-    let completes_client = has_client_without_url(&text);
-    if let (Some(url), true) = (&client, completes_client) {
+    if let Some(url) = client.as_ref().filter(|_| own.lacks_url) {
         set.push(format!("client.url={url}"));
     }
     let options = Options { env: args.expand_env.then_some(&lookup), set: &set };
@@ -345,7 +356,7 @@ fn load(args: &CollectorArgs, jobs_files: &mut JobsFiles) -> Result<CollectorCon
     if args.check && config.collector.strict && !warnings.0.is_empty() {
         anyhow::bail!("collector.strict: {} warnings", warnings.0.len());
     }
-    if let (Some(url), true) = (client, has_own_clients && !completes_client) {
+    if let Some(url) = client.filter(|_| own.are_there && !own.lacks_url) {
         config.clients.push(ClientConfig { url, ..ClientConfig::default() });
     }
     if !args.client_set.is_empty() {
@@ -492,15 +503,19 @@ mod tests {
 
     #[test]
     fn finds_a_client_that_has_its_url_as_an_argument() {
-        for (text, want) in [
-            ("client:\n  timeout: 10s\nserver: {}\n", true),
-            ("server: {}\nclient:\n  timeout: 10s\n\n  batchwait: 1s\npositions:\n  url: x\n", true),
-            ("client:\n  timeout: 10s\n  url: http://x\n", false),
-            ("clients:\n  - timeout: 10s\n", false),
-            ("", false),
-        ] {
-            assert_eq!(has_client_without_url(text), want, "{text}");
+        #[track_caller]
+        fn check(text: &str, are_there: bool, lacks_url: bool) {
+            assert_eq!(OwnClients::of(text), OwnClients { are_there, lacks_url }, "{text}");
         }
+        check("client:\n  timeout: 10s\nserver: {}\n", true, true);
+        check("server: {}\nclient:\n  timeout: 10s\n\n  batchwait: 1s\npositions:\n  url: x\n", true, true);
+        check("client: {timeout: 10s, url: 'http://x'}", true, false);
+        check("client: {timeout: 10s}", true, true);
+        check("clients:\n  - timeout: 10s\n", true, false);
+        check("# client: {}\nscrape_configs: [{job_name: client}]", false, false);
+        check("client: ${CLIENT}", true, false);
+        check("client: {", false, false); // no YAML
+        check("", false, false);
     }
 
     #[test]
