@@ -19,6 +19,8 @@ mod kubelet;
 mod memory;
 mod play;
 mod process;
+#[path = "../crds/tests/tools/promql.rs"]
+mod promql;
 mod scenarios;
 mod server;
 mod table;
@@ -26,6 +28,7 @@ mod table;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
@@ -108,6 +111,9 @@ async fn all() {
     one("nothing_forbidden", rights::nothing_forbidden(cluster).boxed_local()).await;
     one("outage", outages::outage(cluster, Duration::from_secs(3)).boxed_local()).await;
     one("restarted", outages::restarted(cluster).boxed_local()).await;
+    if only.is_empty() {
+        shows_what_is_named(&operator);
+    }
     operator.stop().await.expect("it stops");
     let results = results.take();
     if only.is_empty() {
@@ -116,6 +122,15 @@ async fn all() {
     let failed: Vec<_> = results.iter().filter(|(_, is_ok)| !**is_ok).map(|(name, _)| name).collect();
     assert!(failed.is_empty(), "failed: {failed:?}");
     eprintln!("{} scenarios in {:?}", results.len(), start.elapsed());
+}
+
+/// After all of this the operator's page has every metric that dashboards, alerts and pages ask it for.
+fn shows_what_is_named(operator: &logstack_operator::Operator) {
+    let page = operator.metrics.page();
+    let named = promql::named(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")));
+    for (name, file) in named.iter().filter(|(name, _)| promql::is_operators(name)) {
+        assert!(promql::is_on(name, &page), "{}: {name} is not on the operator's page", file.display());
+    }
 }
 
 /// The contract's rows with their results. Each scenario is in one, and each row has one or says why not.
@@ -175,21 +190,33 @@ async fn asked_for(variable: &str) -> Option<(Cluster, u64)> {
     Some((Cluster::any().await, number))
 }
 
+/// What pods that come and go change in a status is written so late.
+const LATEST_WRITE: Duration = Duration::from_secs(35);
+
 /// 5 LogStacks, 200 LogScrapes, then nothing for `E2E_IDLE_SECONDS`. Long, so only when it is asked for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many() {
     let Some((cluster, idle)) = asked_for("E2E_IDLE_SECONDS").await else { return };
     let worker = Worker::start(&cluster).await;
+    let start = Instant::now();
     scale::many(&cluster, 5, 200).await;
     let (read, written) = (worker.requests(&["get"]).await, worker.requests(&WRITES).await);
     eprintln!("{} requests, {written} of them writes", read + written);
-    // Volumes may be bound later than pods are ready; and what has just converged may still be looked at once more.
+    // Volumes may be bound later than pods are ready.
     for stack in 0..5 {
         cluster.condition(&format!("e2e-many-{stack}"), "LogStack", "logs", "StorageResized", "AsRequested").await;
     }
-    tokio::time::sleep(Duration::from_secs(3)).await;
     worker.tell().await;
-    let settled = worker.requests(&WRITES).await;
+    let mut settled = written;
+    loop {
+        tokio::time::sleep(LATEST_WRITE).await;
+        let now = worker.requests(&WRITES).await;
+        if now == std::mem::replace(&mut settled, now) {
+            break;
+        }
+        assert!(start.elapsed() < cluster::DEADLINE, "it goes on writing");
+    }
+    worker.tell().await;
     tokio::time::sleep(Duration::from_secs(idle)).await;
     let after = worker.requests(&WRITES).await;
     worker.tell().await;

@@ -310,18 +310,6 @@ fn alerts_ask_what_exists_and_lead_somewhere() {
     }
 }
 
-#[test]
-fn pages_name_metrics_that_exist() {
-    // A stage's key, a header's beginning, and what is said of Loki alone.
-    const NO_METRICS: [&str; 2] = ["loki_push_api", "loki_logql_querystats_"];
-    let sources = sources();
-    for file in files("docs", "md") {
-        let named: BTreeSet<String> = read(&file).lines().flat_map(metrics).collect();
-        let metrics = named.iter().filter(|name| !NO_METRICS.contains(&name.as_str()));
-        metrics.for_each(|metric| exists(metric, &sources, &file));
-    }
-}
-
 /// The anchor of a Markdown heading.
 fn anchor(line: &str) -> Option<String> {
     let title = line.strip_prefix("##")?.trim_start_matches('#').trim();
