@@ -175,7 +175,7 @@ impl Applier {
         match self.timed(id, api.patch(&id.name, &params, &Patch::Apply(&desired))).await {
             Ok(written) => {
                 // The next pass may come before the watch.
-                self.world.set_object(id.clone(), Some(to_value(id, &written)));
+                self.world.set_written(id.clone(), to_value(id, &written));
                 self.count(id.kind, if outcome == Outcome::Created { "created" } else { "changed" });
                 if let Outcome::Corrected(_) = outcome {
                     self.metrics.count("logstack_operator_drift_corrections_total", &[("kind", id.kind.as_str())]);
@@ -223,7 +223,7 @@ impl Applier {
         let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let api = self.api(id);
         let written = api.patch(&id.name, &params, &Patch::Merge(patch)).await?;
-        self.world.set_object(id.clone(), Some(to_value(id, &written)));
+        self.world.set_written(id.clone(), to_value(id, &written));
         Ok(())
     }
 

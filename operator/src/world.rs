@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
 use logstack_crds::{LogScrape, LogStack};
 use parking_lot::RwLock;
 use serde_json::Value;
@@ -183,6 +184,31 @@ impl World {
         }
     }
 
+    /// Puts what a write was answered with, unless a watch has shown a newer state meanwhile.
+    pub fn set_written(&self, id: ObjectId, value: Value) {
+        let version = |value: &Value| value.pointer("/metadata/resourceVersion").and_then(Value::as_str).map(number);
+        let mut objects = self.objects.write();
+        if !objects.get(&id).is_some_and(|known| version(known) > version(&value)) {
+            objects.insert(id, Arc::new(value));
+        }
+    }
+
+    /// As [`set_written`](Self::set_written).
+    pub fn set_written_stack(&self, key: Key, stack: LogStack) {
+        let mut stacks = self.stacks.write();
+        if !stacks.get(&key).is_some_and(|known| is_newer(known, &stack.metadata)) {
+            stacks.insert(key, Decoded::Object(Arc::new(stack)));
+        }
+    }
+
+    /// As [`set_written`](Self::set_written).
+    pub fn set_written_scrape(&self, key: Key, scrape: LogScrape) {
+        let mut scrapes = self.scrapes.write();
+        if !scrapes.get(&key).is_some_and(|known| is_newer(known, &scrape.metadata)) {
+            scrapes.insert(key, Decoded::Object(Arc::new(scrape)));
+        }
+    }
+
     /// Children of the stack with this label value.
     pub fn children(&self, stack_label: &str) -> Vec<(ObjectId, Arc<Value>)> {
         let is_ours = |value: &Value| label(value, names::STACK) == Some(stack_label);
@@ -285,6 +311,20 @@ impl World {
     }
 }
 
+/// A resource version as the number that it is in every API server; source: KEP-5504, comparable resource versions.
+fn number(version: &str) -> u64 {
+    version.parse().unwrap_or_default()
+}
+
+/// True when what is known is a later state than the one with `metadata`.
+fn is_newer<T: Resource>(known: &Decoded<T>, metadata: &ObjectMeta) -> bool {
+    let known = match known {
+        Decoded::Object(object) => object.meta(),
+        Decoded::Broken { metadata, .. } => metadata,
+    };
+    known.resource_version.as_deref().map(number) > metadata.resource_version.as_deref().map(number)
+}
+
 /// A label of an object.
 pub fn label<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
     object.get("metadata")?.get("labels")?.get(key)?.as_str()
@@ -304,4 +344,26 @@ pub fn uid(object: &Value) -> &str {
 pub fn controller_uid(object: &Value) -> Option<&str> {
     let owners = object.get("metadata")?.get("ownerReferences")?.as_array()?;
     owners.iter().find(|owner| owner["controller"] == true)?.get("uid")?.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_comes_late_hides_no_newer_state() {
+        let (world, id) = (World::default(), ObjectId::new(Kind::DaemonSet, "obs", "logs-collector"));
+        let object = |version: &str| serde_json::json!({"metadata": {"resourceVersion": version}});
+        #[track_caller]
+        fn check(world: &World, id: &ObjectId, want: &str) {
+            assert_eq!(world.object(id).unwrap()["metadata"]["resourceVersion"], want);
+        }
+        world.set_written(id.clone(), object("9"));
+        check(&world, &id, "9");
+        world.set_object(id.clone(), Some(object("11"))); // of a watch
+        world.set_written(id.clone(), object("10"));
+        check(&world, &id, "11");
+        world.set_written(id.clone(), object("12"));
+        check(&world, &id, "12");
+    }
 }
