@@ -215,6 +215,12 @@ fn write_store(app: &App, text: &mut TextWriter) {
         ("logstack_storage_merges_total", "counter", "Merges of parts.", stats.merges),
         ("logstack_storage_merged_rows_total", "counter", "Entries that merges have read.", stats.merged_rows),
         (
+            "logstack_storage_copied_rows_total",
+            "counter",
+            "Of the merged entries, those in blocks that were copied as they were.",
+            stats.copied_rows,
+        ),
+        (
             "logstack_storage_failures_total",
             "counter",
             "Flushes and merges that failed and are retried.",

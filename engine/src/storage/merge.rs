@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Only neighbours in age are merged, so that rows with equal timestamps keep the order in which they arrived. Each row
-//! is encoded about three times in its life: what is merged has to be a multiple of its largest input.
+//! is encoded about three times in its life: what is merged has to be a multiple of its largest input, and blocks that
+//! are large and strongly encoded already are copied.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use super::codec::{Level, RowSet, Wanted};
 use super::deletes::due;
 use super::error::{Error, Result};
 use super::manifest::Edit;
-use super::part::{Caches, Day, NewPart, Part, PartId, PartWriter, Written};
+use super::part::{Caches, CopySource, Day, NewPart, Part, PartId, PartWriter, Written};
 use super::retention::Retention;
 use super::scan::{BlockPiece, Direction, LeftOut, Piece, ScanUnit};
 use super::shared::Shared;
@@ -94,7 +95,8 @@ impl Default for MergeLimits {
             settle_line_bytes: 192 << 20,
             settle_after_ns: 3_600_000_000_000,
             inputs_max: 64,
-            file_bytes_max: 4 << 30,
+            // Some 5 GB of lines. Records and filters of a part are in memory while it is written: about a fifth of it.
+            file_bytes_max: 256 << 20,
         }
     }
 }
@@ -227,6 +229,8 @@ pub struct Merged {
     pub expired_rows: u64,
     /// Rows left out for other reasons.
     pub left_out: LeftOut,
+    /// Rows in blocks that were copied as they are.
+    pub copied_rows: u64,
 }
 
 /// Writes the part that the inputs become. `inputs` are neighbours of one day, oldest first. Rows that `retention` no
@@ -260,11 +264,13 @@ fn write(
     let new = NewPart { id: shared.take_part_id(), day, level, generations, created_ns: now_ns, blocks };
     // Queries' cache is not for rows that are read once: only what is open at one time is kept.
     let caches = Caches::new(32 << 20);
-    // Held, so that they are read once. A part whose records are damaged has no readable block and needs none.
-    let _details: Vec<_> = inputs.iter().map(|part| part.detail(&caches).ok()).collect();
+    // A part whose records are damaged has no readable block and needs none.
+    let mut sources: BTreeMap<PartId, CopySource> =
+        inputs.iter().filter_map(|part| Some((part.id, CopySource::open(part, &caches).ok()?))).collect();
     let mut writer = PartWriter::create(&*shared.disk, &shared.layout.days, new)?;
     let deletions = due(shared, retention);
-    let (mut lost_rows, mut read_rows, mut left_out) = (0, 0, LeftOut::default());
+    let (mut lost_rows, mut read_rows, mut copied_rows, mut left_out) = (0, 0, 0, LeftOut::default());
+    let mut rows = Rows::default();
     let mut copy = || -> Result<()> {
         for (stream, places) in streams_by_key(inputs).into_values() {
             shared.check_open()?;
@@ -286,25 +292,34 @@ fn write(
                 continue;
             }
             writer.start_stream(&stream)?;
-            let request = ScanRequest { range, ..ScanRequest::default() };
-            let mut unit = ScanUnit::whole(&stream, pieces);
-            unit.hide(&deletions);
-            let mut scan = unit.open(&request, Direction::Forward)?;
-            let mut rows = Rows::default();
-            while scan.next(&mut rows)? {
-                read_rows += rows.len() as u64;
-                writer.append(&rows)?;
+            let mut units = Vec::new();
+            ScanUnit::group(&stream, cutoff_ns, pieces, &mut units);
+            for mut unit in units {
+                unit.hide(&deletions);
+                if let Some(block) = unit.whole_block()
+                    && writer.is_worth_copying(&block.part, &block.part.blocks()[block.idx])
+                    && let Some(source) = sources.get_mut(&block.part.id)
+                    && writer.copy(source, block.idx)?
+                {
+                    copied_rows += unit.rows;
+                    continue;
+                }
+                let mut scan = unit.open(&ScanRequest::default(), Direction::Forward)?;
+                while scan.next(&mut rows)? {
+                    read_rows += rows.len() as u64;
+                    writer.append(&rows)?;
+                }
+                left_out.duplicates += scan.left_out().duplicates;
+                left_out.deleted += scan.left_out().deleted;
             }
-            left_out.duplicates += scan.left_out().duplicates;
-            left_out.deleted += scan.left_out().deleted;
         }
         Ok(())
     };
     match copy() {
         Ok(()) => {
             let all_rows: u64 = inputs.iter().map(|part| part.footer.rows).sum();
-            let expired_rows = all_rows - read_rows - lost_rows - left_out.duplicates - left_out.deleted;
-            Ok(Merged { written: writer.finish()?, lost_rows, expired_rows, left_out })
+            let expired_rows = all_rows - read_rows - copied_rows - lost_rows - left_out.duplicates - left_out.deleted;
+            Ok(Merged { written: writer.finish()?, lost_rows, expired_rows, left_out, copied_rows })
         }
         Err(err) => {
             writer.abandon();
@@ -406,12 +421,14 @@ pub fn replace_parts(shared: &Shared, inputs: &[Arc<Part>], level: Level) -> Res
         (&counters.expired_rows, merged.expired_rows),
         (&counters.deleted_rows, merged.left_out.deleted),
         (&counters.duplicate_rows, merged.left_out.duplicates),
+        (&counters.copied_rows, merged.copied_rows),
     ] {
         counter.fetch_add(rows, Ordering::Relaxed);
     }
     info!(
         parts = inputs.len(),
         rows = rows_in,
+        copied_rows = merged.copied_rows,
         level = ?level,
         bytes_in = inputs.iter().map(|part| part.file_bytes()).sum::<u64>(),
         bytes_out = added.iter().map(|part| part.file_bytes()).sum::<u64>(),

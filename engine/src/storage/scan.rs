@@ -150,11 +150,17 @@ impl ScanUnit {
     /// The exact figures, if they are known without opening anything: `range` covers the unit, there is no line filter
     /// and no row can be a duplicate or deleted. `range` is that of the caller's window, no wider than the request's.
     pub fn counts(&self, range: TimeRange) -> Option<UnitCounts> {
+        self.whole_block().filter(|_| range.covers(&self.time))?;
+        Some(UnitCounts { rows: self.rows, line_bytes: self.bytes })
+    }
+
+    /// The block that the unit is, if it is one of which each row is wanted, once.
+    pub(super) fn whole_block(&self) -> Option<&BlockPiece> {
         match &self.pieces[..] {
-            [Piece::Block(BlockPiece { search: None, .. })]
-                if range.covers(&self.time) && self.keep_from_ns <= self.time.first_ns && self.deletions.is_empty() =>
+            [Piece::Block(block)]
+                if block.search.is_none() && self.keep_from_ns <= self.time.first_ns && self.deletions.is_empty() =>
             {
-                Some(UnitCounts { rows: self.rows, line_bytes: self.bytes })
+                Some(block)
             }
             // Rows of a memtable may be duplicates, and so may rows of pieces that overlap.
             _ => None,

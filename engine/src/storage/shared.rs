@@ -76,6 +76,8 @@ pub struct Counters {
     pub deleted_rows: AtomicU64,
     /// Rows dropped because an equal one is stored.
     pub duplicate_rows: AtomicU64,
+    /// Rows of blocks that merges copied as they were.
+    pub copied_rows: AtomicU64,
 }
 
 /// See the module.

@@ -85,6 +85,8 @@ pub struct StoreStats {
     pub merges: u64,
     /// Rows read by them.
     pub merged_rows: u64,
+    /// Of these, rows in blocks that were copied as they were.
+    pub copied_rows: u64,
     /// Flushes and merges that failed and were tried again.
     pub failures: u64,
     /// Rows lost in damaged blocks.
@@ -334,6 +336,7 @@ impl Store {
             evicted_rows: counters.evicted_rows.load(Ordering::Relaxed),
             deleted_rows: counters.deleted_rows.load(Ordering::Relaxed),
             duplicate_rows: counters.duplicate_rows.load(Ordering::Relaxed),
+            copied_rows: counters.copied_rows.load(Ordering::Relaxed),
         }
     }
 

@@ -16,6 +16,7 @@ use super::clock::Clock;
 use super::disk::Disk;
 use super::disk::simulated::{Fault, SimulatedDisk};
 use super::merge::MergeLimits;
+use super::options::BlockOptions;
 use super::part::DAY_NS;
 use super::retention::{Retention, SizeLimits, TenantRetention};
 use super::testing::{BatchSpec, RowSpec, batch, batch_specs, matchers, row_of, stream};
@@ -111,10 +112,18 @@ fn check_answers(store: &Store, specs: &[BatchSpec], range: TimeRange) {
     }
 }
 
-/// Small numbers, so that a test has all sizes of parts.
+/// Small numbers, so that a test has all sizes of parts: merges take whatever is there, parts settle soon, and blocks are
+/// so small that many are copied.
 fn eager() -> StorageOptions {
-    let merge = MergeLimits { quick_parts: 2, fresh_parts: 2, settle_after_ns: 0, ..MergeLimits::default() };
-    StorageOptions { merge, ..options() }
+    let merge = MergeLimits {
+        quick_parts: 2,
+        fresh_parts: 2,
+        settle_line_bytes: 100,
+        settle_after_ns: 0,
+        ..MergeLimits::default()
+    };
+    let blocks = BlockOptions { rows: 4, ..BlockOptions::default() };
+    StorageOptions { merge, blocks, ..options() }
 }
 
 #[derive(Debug, Clone)]
@@ -410,6 +419,33 @@ fn the_oldest_parts_go_before_the_volume_fills() {
     let left = scan_all(&store, "fake", &ScanRequest::default(), Direction::Forward);
     assert_eq!(store.stats().parts, 2);
     assert!(left.values().flatten().all(|row| row.timestamp >= DAY_NS), "the first day is gone");
+}
+
+#[test]
+fn settled_blocks_are_copied_unless_they_gain_from_a_merge() {
+    let store = open_with(&SimulatedDisk::new(), eager()).unwrap();
+    let api = stream(r#"app="api""#);
+    let specs: Vec<Vec<(i64, String)>> = [0, 10, 20, 25, 40]
+        .map(|start| (start..start + 8).map(|i| (i, format!("GET /{start}/{i} took {i} ms, or {}", i * i))).collect())
+        .to_vec();
+    for (idx, rows) in specs.iter().enumerate() {
+        let rows: Vec<(i64, &str)> = rows.iter().map(|(ts, line)| (*ts, line.as_str())).collect();
+        futures::executor::block_on(store.append(batch(&api, &rows))).unwrap();
+        store.flush().unwrap();
+        if idx % 2 == 1 {
+            store.merge().unwrap();
+        }
+    }
+    store.merge().unwrap();
+    let stats = store.stats();
+    assert_eq!(stats.parts, 1);
+    assert!(stats.copied_rows >= 16, "{stats:?}");
+    let found = scan_all(&store, "fake", &ScanRequest::default(), Direction::Forward);
+    let found: Vec<(i64, String)> =
+        found.values().flatten().map(|row| (row.timestamp, String::from_utf8(row.line.clone()).unwrap())).collect();
+    let mut want = specs.concat();
+    want.sort_by_key(|row| row.0);
+    assert_eq!(found, want);
 }
 
 #[test]

@@ -168,6 +168,13 @@ impl TemplateDict {
         Some(number)
     }
 
+    /// The number here of a template of another dictionary, added if new; `None` when this one is full.
+    pub(super) fn adopt(&mut self, other: &Template<'_>) -> Option<u32> {
+        let end = other.piece_ends.last().map_or(other.start, |&end| end);
+        let ends: Vec<u32> = other.piece_ends.iter().map(|piece| piece - other.start).collect();
+        self.intern(&other.text[other.start as usize..end as usize], &ends, other.variables)
+    }
+
     /// The distinct pieces; kept once built.
     pub(crate) fn pieces(&self) -> &Pieces {
         self.pieces.get_or_init(|| {

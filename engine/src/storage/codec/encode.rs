@@ -1,5 +1,6 @@
 //! From rows to the bytes of a block.
 
+use super::copy::{Original, Renumbering, copy_block};
 use super::dict::TemplateDict;
 use super::error::{Error, Result};
 use super::filter::{BlockFilter, FilterBuilder};
@@ -117,5 +118,20 @@ impl BlockEncoder {
             templates: template_set,
         };
         Ok(Encoded { meta, filter })
+    }
+
+    /// Appends a copy of a block of another part to `out`, as [`Self::encode`] would; `None` if its templates do not fit
+    /// `templates` any more. `renumbering` is kept from block to block of that part.
+    ///
+    /// # Errors
+    /// When the block is damaged; `out` is then unchanged.
+    pub fn copy(
+        &mut self,
+        original: &Original<'_>,
+        renumbering: &mut Renumbering,
+        templates: &mut TemplateDict,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<BlockMeta>> {
+        copy_block(original, renumbering, templates, &mut self.writer, out)
     }
 }

@@ -13,6 +13,7 @@
 
 pub mod section;
 
+mod copy;
 mod dict;
 mod encode;
 mod error;
@@ -30,6 +31,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use copy::{Original, Renumbering};
 pub use dict::TemplateDict;
 pub use encode::{BlockEncoder, Encoded, Level};
 pub use error::{Error, Result};

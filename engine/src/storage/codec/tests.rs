@@ -166,6 +166,14 @@ fn filter_pick() -> impl Strategy<Value = FilterPick> {
     })
 }
 
+fn finish(filters: FilterIndexBuilder, header: &mut Vec<u8>, rows: &mut Vec<u8>) {
+    let put = |bytes: &[u8]| {
+        rows.extend_from_slice(bytes);
+        Ok::<_, ()>(())
+    };
+    filters.finish(header, put).unwrap();
+}
+
 #[track_caller]
 fn check_search(rows: &Rows, filters: &[LineFilter]) {
     let compiled: Vec<Arc<CompiledLineFilter>> =
@@ -179,7 +187,7 @@ fn check_search(rows: &Rows, filters: &[LineFilter]) {
         let (mut header, mut matrix) = (Vec::new(), Vec::new());
         let mut builder = FilterIndexBuilder::default();
         builder.push(encoded.filter);
-        builder.finish(&mut header, &mut matrix);
+        finish(builder, &mut header, &mut matrix);
         let search = PartSearch::new(&LineSearch::new(compiled.clone()), &dict);
         let mut blocks = RowSet::full(1);
         let index = FilterIndex::read(&header).unwrap();
@@ -228,6 +236,84 @@ fn several_blocks_share_a_part() {
     assert_eq!(back, encoded);
     assert!(rest.is_empty());
     let (mut header, mut matrix) = (Vec::new(), Vec::new());
-    filters.finish(&mut header, &mut matrix);
+    finish(filters, &mut header, &mut matrix);
     FilterIndex::read(&header).unwrap();
+}
+
+/// A block goes into a part whose dictionary and filters begin with another block's, and is the same there.
+#[test]
+fn a_copied_block_is_the_same() {
+    let line = |text: &str, i: u64| {
+        format!("{text} took {i} ms for user {:x}-{}", i.wrapping_mul(0x9E37_79B9_7F4A_7C15), i % 7)
+    };
+    let rows = |text: &str| {
+        let lines = (0..200_u64).map(|i| (i as i64, line(text, i).into_bytes(), (i % 3) as u8));
+        rows_of(&lines.chain([(1, b"\xFF no template \xFE".to_vec(), 1)]).collect::<Vec<_>>())
+    };
+    let mut encoder = BlockEncoder::new(Level::Settled, 3);
+    let (mut dict, mut out) = (TemplateDict::new(), vec![1, 2, 3]);
+    let (mut filters, mut metas) = (FilterIndexBuilder::default(), Vec::new());
+    for text in ["GET /login", "PUT /room"] {
+        let start = out.len();
+        let encoded = encoder.encode(&rows(text), &mut dict, &mut out).unwrap();
+        filters.push(encoded.filter.clone());
+        metas.push((start, encoded));
+    }
+    let (mut header, mut matrix) = (Vec::new(), Vec::new());
+    finish(filters, &mut header, &mut matrix);
+    let (index, matrix) = (FilterIndex::read(&header).unwrap(), Bytes::from(matrix));
+    let (start, original) = &metas[1];
+    assert_eq!(index.filter_of(1, &matrix).unwrap(), original.filter);
+    assert_eq!(index.filter_of(0, &matrix).unwrap(), metas[0].1.filter);
+    index.filter_of(2, &matrix).unwrap_err();
+
+    let mut other = TemplateDict::new();
+    for text in ["DELETE /device", "HEAD /user"] {
+        encoder.encode(&rows(text), &mut other, &mut Vec::new()).unwrap();
+    }
+    let bytes = Bytes::from(out[*start..].to_vec());
+    let original = Original { meta: &original.meta, dict: &dict, bytes };
+    let mut copied = vec![0xAA; 5];
+    let meta = encoder.copy(&original, &mut Renumbering::default(), &mut other, &mut copied).unwrap().unwrap();
+    assert_ne!(meta.templates, original.meta.templates, "the other dictionary has other numbers");
+    let copied = Bytes::from(copied).slice(5..);
+    assert_eq!(meta.stored_bytes() as usize, copied.len());
+    let mut back = Rows::default();
+    BlockReader::new(&meta, &other, &copied).render(&RowSet::full(meta.rows as usize), Wanted::ALL, &mut back).unwrap();
+    let want = rows("PUT /room");
+    assert_eq!(back.bytes, want.bytes);
+    assert_eq!(back.timestamps, want.timestamps);
+
+    // No damage is copied.
+    let mut untouched = vec![7];
+    for at in 0..original.bytes.len() {
+        let mut bytes = original.bytes.to_vec();
+        bytes[at] ^= 1;
+        let damaged = Original { bytes: Bytes::from(bytes), ..original };
+        encoder.copy(&damaged, &mut Renumbering::default(), &mut other, &mut untouched).unwrap_err();
+    }
+    assert_eq!(untouched, [7]);
+}
+
+#[test]
+fn flipped_filter_rows_are_noticed() {
+    let mut filters = FilterIndexBuilder::default();
+    for seed in 0..40_u64 {
+        let lines = (0..300_u64)
+            .map(|i| (1, format!("word{:x}", (seed * 300 + i).wrapping_mul(0xD6E8_FEB8_6659_FD93)).into_bytes(), 0));
+        let rows = rows_of(&lines.collect::<Vec<_>>());
+        let done = BlockEncoder::new(Level::Fresh, 3).encode(&rows, &mut TemplateDict::new(), &mut Vec::new()).unwrap();
+        filters.push(done.filter);
+    }
+    let (mut header, mut matrix) = (Vec::new(), Vec::new());
+    finish(filters, &mut header, &mut matrix);
+    let index = FilterIndex::read(&header).unwrap();
+    assert!(matrix.len() > 3 * 4096, "several checksums: {}", matrix.len());
+    for at in (0..matrix.len()).step_by(997).chain([matrix.len() - 1]) {
+        let mut flipped = matrix.clone();
+        flipped[at] ^= 0x10;
+        let flipped = Bytes::from(flipped);
+        let failed = (0..40).filter(|&block| index.filter_of(block, &flipped).is_err()).count();
+        assert!(failed > 0, "byte {at}");
+    }
 }

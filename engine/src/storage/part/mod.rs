@@ -12,11 +12,13 @@
 //! gives everything else, so an object store serves a part as well as a disk.
 
 mod check;
+mod copy;
 mod format;
 mod reader;
 mod writer;
 
 pub use check::Depth;
+pub use copy::CopySource;
 pub use format::{Footer, PartId, level_id, level_of};
 pub use reader::{BlockInfo, Caches, Part, PartBlock, PartDetail, PartStream, PartTenant};
 pub use writer::{NewPart, PartWriter, Written};

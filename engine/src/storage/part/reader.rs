@@ -247,8 +247,13 @@ impl Part {
     /// A reader of block `idx`.
     pub fn block(self: &Arc<Self>, idx: usize, caches: &Arc<Caches>) -> Result<BlockReader<PartBlock>> {
         let detail = self.detail(caches)?;
-        let source = PartSource { part: self.clone(), caches: caches.clone(), offset: self.blocks[idx].offset };
+        let source = self.block_source(idx, caches);
         Ok(BlockReader::of(PartBlock { detail, source, idx }))
+    }
+
+    /// The bytes of block `idx`.
+    pub(super) fn block_source(self: &Arc<Self>, idx: usize, caches: &Arc<Caches>) -> PartSource {
+        PartSource { part: self.clone(), caches: caches.clone(), offset: self.blocks[idx].offset }
     }
 
     /// The filter rows, for [`FilterIndex::prune`].

@@ -3,11 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::Xxh3;
+
 use super::format::{Footer, Frame, Frames, MAGIC_START, PartId, StreamEntry, put_stream};
-use super::{Day, part_path};
+use super::{BlockInfo, CopySource, Day, Part, part_path};
 use crate::model::{Rows, Stream, TimeRange};
 use crate::storage::codec::{
-    BLOCK_LINE_BYTES_MAX, BLOCK_ROWS_MAX, BlockEncoder, FilterIndexBuilder, Level, TemplateDict,
+    BLOCK_LINE_BYTES_MAX, BLOCK_ROWS_MAX, BlockEncoder, BlockFilter, BlockMeta, FilterIndexBuilder, Level, Original,
+    TemplateDict,
 };
 use crate::storage::disk::{Disk, WriteFile};
 use crate::storage::error::{Error, Result};
@@ -140,6 +143,13 @@ impl<'a> PartWriter<'a> {
         if must_close || (is_large && timestamp != last) { self.end_block() } else { Ok(()) }
     }
 
+    /// True for a block of which encoding it again, with the rows around it, would gain little.
+    pub fn is_worth_copying(&self, part: &Part, block: &BlockInfo) -> bool {
+        let target = self.new.blocks.line_bytes(self.new.level) as u64;
+        part.footer.level == self.new.level
+            && (block.rows as usize >= self.new.blocks.rows / 2 || block.line_bytes >= target / 2)
+    }
+
     fn end_block(&mut self) -> Result<()> {
         if self.rows.is_empty() {
             return Ok(());
@@ -149,7 +159,29 @@ impl<'a> PartWriter<'a> {
             .encoder
             .encode(&self.rows, &mut self.dict, &mut self.out)
             .map_err(|err| Error::damaged(&self.tmp, err.to_string()))?;
-        let meta = &encoded.meta;
+        self.rows.clear();
+        self.end_of_block(offset, &encoded.meta, encoded.filter)
+    }
+
+    /// Appends a block of another part to the open stream as it is: all of its rows, sorted by time, not before the rows so
+    /// far, without duplicates. False, and nothing appended, if it cannot be: then its rows can be.
+    ///
+    /// # Errors
+    /// When it cannot be read, is damaged, or the part cannot be written.
+    pub fn copy(&mut self, from: &mut CopySource, idx: usize) -> Result<bool> {
+        let (bytes, filter) = from.read(idx)?;
+        // What waits is earlier.
+        self.end_block()?;
+        let offset = self.written_bytes + self.out.len() as u64;
+        let CopySource { part, detail, renumbering, .. } = from;
+        let original = Original { meta: &detail.metas[idx], dict: &detail.dict, bytes };
+        let copied = self.encoder.copy(&original, renumbering, &mut self.dict, &mut self.out);
+        let Some(meta) = copied.map_err(|err| part.codec_error(err))? else { return Ok(false) };
+        self.end_of_block(offset, &meta, filter)?;
+        Ok(true)
+    }
+
+    fn end_of_block(&mut self, offset: u64, meta: &BlockMeta, filter: BlockFilter) -> Result<()> {
         put_varint(&mut self.directory, offset);
         put_varint(&mut self.directory, u64::from(meta.rows));
         put_varint(&mut self.directory, meta.line_bytes);
@@ -160,8 +192,7 @@ impl<'a> PartWriter<'a> {
         self.line_bytes += meta.line_bytes;
         self.time.first_ns = self.time.first_ns.min(meta.first_ns);
         self.time.last_ns = self.time.last_ns.max(meta.last_ns);
-        self.filters.push(encoded.filter);
-        self.rows.clear();
+        self.filters.push(filter);
         if let Some((_, blocks)) = &mut self.stream {
             *blocks += 1;
         }
@@ -193,6 +224,23 @@ impl<'a> PartWriter<'a> {
         frame
     }
 
+    /// Writes the filter rows, and returns the header that leads to them, and where they are.
+    fn put_filters(&mut self) -> Result<(Vec<u8>, Frame)> {
+        self.write_out()?;
+        let mut frame = Frame { offset: self.written_bytes, ..Frame::default() };
+        let (mut header, mut hasher) = (Vec::new(), Xxh3::new());
+        std::mem::take(&mut self.filters).finish(&mut header, |rows| {
+            hasher.update(rows);
+            self.file.append(rows).map_err(Error::io("append to", &self.tmp))?;
+            self.written_bytes += rows.len() as u64;
+            Ok(())
+        })?;
+        frame.stored_bytes = self.written_bytes - frame.offset;
+        frame.raw_bytes = frame.stored_bytes;
+        frame.checksum = hasher.digest();
+        Ok((header, frame))
+    }
+
     /// Completes the part, makes it durable and gives it its name. `None`, and no file, if there are no rows.
     pub fn finish(mut self) -> Result<Option<Written>> {
         self.end_stream()?;
@@ -201,15 +249,13 @@ impl<'a> PartWriter<'a> {
             self.disk.remove(&self.tmp).map_err(Error::io("remove", &self.tmp))?;
             return Ok(None);
         }
-        let (mut filter, mut filter_rows, mut dict) = (Vec::new(), Vec::new(), Vec::new());
-        std::mem::take(&mut self.filters).finish(&mut filter, &mut filter_rows);
+        let (filter, filter_rows) = self.put_filters()?;
+        let mut dict = Vec::new();
         self.dict.write(&mut dict);
-        let filter_rows_frame = Frame::plain(&filter_rows, self.written_bytes + self.out.len() as u64);
-        self.out.extend_from_slice(&filter_rows);
         let [metas, directory, streams] = [&mut self.metas, &mut self.directory, &mut self.streams].map(std::mem::take);
         let frames = Frames {
-            filter_rows: filter_rows_frame,
             filter: self.put_frame(&filter),
+            filter_rows,
             dict: self.put_frame(&dict),
             metas: self.put_frame(&metas),
             directory: self.put_frame(&directory),

@@ -5,7 +5,8 @@
 //! filters have the same length lie side by side, so that a query reads the few bytes of one piece for all blocks.
 //!
 //! ```text
-//! header := version:u8 block_count class_count class* (flags:u8)*          flags 1: the block has packed strings
+//! header := version:u8 block_count class_count class* (flags:u8)* (checksum:u32le)*
+//!           flags 1: the block has packed strings; checksums: of each 4 KiB of rows, the low half of its xxh3-64
 //! class  := length block*                              length in bits; blocks as differences, as many as `count`
 //!           (length count difference{count})
 //! rows   := matrix{class_count}                        one behind the other, each from a new byte on
@@ -16,6 +17,7 @@ mod grams;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
+use xxhash_rust::xxh3::xxh3_64;
 
 use self::grams::{DIGITS_MIN, GRAM_BITS};
 use super::error::{Error, Result, damaged};
@@ -26,7 +28,7 @@ use super::search::PartSearch;
 use super::section::BlockSource;
 use super::wire::{Reader, put_varint};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Bits per distinct piece: at two, three bits of five stay clear, and a needle of eight bytes passes a block that does
 /// not have it once in 30,000 times, if its pieces are not there by themselves.
 const BITS_PER_GRAM: f64 = 2.0;
@@ -36,6 +38,8 @@ const LENGTH_MIN: u32 = 64;
 const LOOKUPS_MAX: usize = 24;
 /// Rows up to this size are read at once instead of piece by piece.
 const ROWS_AT_ONCE_BYTES: usize = 64 << 10;
+/// A checksum covers so many bytes of rows: a bit that flipped would hide lines, so nothing is believed unchecked.
+const CHECKED_BYTES: usize = 4 << 10;
 
 /// What one block contributes to the index of its part.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -120,8 +124,16 @@ impl FilterIndexBuilder {
         self.filters.push(filter);
     }
 
-    /// Appends the index: `header` is to be kept in memory while the part is open, `rows` is read in ranges.
-    pub fn finish(self, header: &mut Vec<u8>, rows: &mut Vec<u8>) {
+    /// Ends the index: `header` is to be kept in memory while the part is open; the rows, which are read in ranges, go to
+    /// `put` one class after the other.
+    ///
+    /// # Errors
+    /// Those of `put`.
+    pub fn finish<E>(
+        mut self,
+        header: &mut Vec<u8>,
+        mut put: impl FnMut(&[u8]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
         let mut classes: Vec<(u32, Vec<usize>)> = Vec::new();
         for (block, filter) in self.filters.iter().enumerate() {
             match classes.binary_search_by_key(&filter.length, |class| class.0) {
@@ -132,6 +144,7 @@ impl FilterIndexBuilder {
         header.push(VERSION);
         put_varint(header, self.filters.len() as u64);
         put_varint(header, classes.len() as u64);
+        let mut checksums = Checksums::default();
         for (length, blocks) in &classes {
             put_varint(header, u64::from(*length));
             put_varint(header, blocks.len() as u64);
@@ -140,11 +153,11 @@ impl FilterIndexBuilder {
                 put_varint(header, (block - last) as u64);
                 last = block;
             }
-            let start = rows.len();
-            rows.resize(start + (*length as usize * blocks.len()).div_ceil(8), 0);
-            let matrix = &mut rows[start..];
+            let mut matrix = vec![0; (*length as usize * blocks.len()).div_ceil(8)];
             for (column, &block) in blocks.iter().enumerate() {
-                for (at, &byte) in self.filters[block].bits.iter().enumerate() {
+                // A part has tens of megabytes of them: each is given back as soon as it is turned.
+                let bits = std::mem::take(&mut self.filters[block].bits);
+                for (at, &byte) in bits.iter().enumerate() {
                     let mut rest = byte;
                     while rest != 0 {
                         let bit = (at * 8 + rest.trailing_zeros() as usize) * blocks.len() + column;
@@ -153,9 +166,45 @@ impl FilterIndexBuilder {
                     }
                 }
             }
+            checksums.update(&matrix);
+            put(&matrix)?;
         }
         header.extend(self.filters.iter().map(|filter| u8::from(filter.has_packed)));
+        checksums.finish(header);
+        Ok(())
     }
+}
+
+/// Checksums of the rows while they are made.
+#[derive(Default)]
+struct Checksums {
+    /// Of the bytes that no checksum covers yet.
+    rest: Vec<u8>,
+    all: Vec<u8>,
+}
+
+impl Checksums {
+    fn update(&mut self, mut bytes: &[u8]) {
+        while self.rest.len() + bytes.len() >= CHECKED_BYTES {
+            let (head, tail) = bytes.split_at(CHECKED_BYTES - self.rest.len());
+            self.rest.extend_from_slice(head);
+            self.all.extend_from_slice(&checksum_of(&self.rest).to_le_bytes());
+            self.rest.clear();
+            bytes = tail;
+        }
+        self.rest.extend_from_slice(bytes);
+    }
+
+    fn finish(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.all);
+        if !self.rest.is_empty() {
+            out.extend_from_slice(&checksum_of(&self.rest).to_le_bytes());
+        }
+    }
+}
+
+fn checksum_of(bytes: &[u8]) -> u32 {
+    xxh3_64(bytes) as u32
 }
 
 /// The index of a part, its header in memory.
@@ -164,6 +213,8 @@ pub struct FilterIndex {
     classes: Vec<Class>,
     rows_bytes: usize,
     has_packed: Vec<bool>,
+    /// Of each [`CHECKED_BYTES`] of rows.
+    checksums: Vec<u32>,
 }
 
 #[derive(Debug, Clone)]
@@ -205,12 +256,54 @@ impl FilterIndex {
             rows_bytes += (length as usize * count).div_ceil(8);
         }
         let flags = reader.take(block_count)?;
-        Ok(Self { classes, rows_bytes, has_packed: flags.iter().map(|flag| flag & 1 != 0).collect() })
+        let checksums = reader.take(rows_bytes.div_ceil(CHECKED_BYTES) * 4)?.chunks_exact(4);
+        Ok(Self {
+            classes,
+            rows_bytes,
+            has_packed: flags.iter().map(|flag| flag & 1 != 0).collect(),
+            checksums: checksums.map(|sum| u32::from_le_bytes(sum.try_into().expect("4 bytes"))).collect(),
+        })
+    }
+
+    /// The filter of one block, as it was pushed. Reads the rows of all blocks of its class through `source`.
+    ///
+    /// # Errors
+    /// When reading fails, what is read is damaged, or there is no such block.
+    pub fn filter_of(&self, block: usize, source: &dyn BlockSource) -> Result<BlockFilter> {
+        let found =
+            self.classes.iter().find_map(|class| Some((class, class.blocks.binary_search(&(block as u32)).ok()?)));
+        let (class, column) = found.ok_or(damaged("filter index is of another part"))?;
+        let count = class.blocks.len();
+        let matrix = self.read_rows(source, class.start, (class.length as usize * count).div_ceil(8))?;
+        let mut bits = vec![0; class.length as usize / 8];
+        for at in 0..class.length as usize {
+            let bit = at * count + column;
+            bits[at / 8] |= (matrix[bit / 8] >> (bit % 8) & 1) << (at % 8);
+        }
+        Ok(BlockFilter { length: class.length, bits, has_packed: self.has_packed[block] })
+    }
+
+    /// A range of the rows, checked.
+    fn read_rows(&self, source: &dyn BlockSource, start: usize, len: usize) -> Result<Bytes> {
+        let first = start / CHECKED_BYTES;
+        let from = first * CHECKED_BYTES;
+        let to = (start + len).next_multiple_of(CHECKED_BYTES).min(self.rows_bytes);
+        let (offset, wanted) = (from as u64, to - from);
+        let bytes = source.read(offset, wanted).map_err(|source| Error::Read { offset, len: wanted, source })?;
+        let sums = bytes.chunks(CHECKED_BYTES).map(checksum_of);
+        if bytes.len() != wanted
+            || !sums.eq(self.checksums[first..].iter().take(wanted.div_ceil(CHECKED_BYTES)).copied())
+        {
+            return Err(damaged("filter rows do not match their checksum"));
+        }
+        Ok(bytes.slice(start - from..start - from + len))
     }
 
     /// Bytes in memory, about: what a cache should count.
     pub fn memory_bytes(&self) -> usize {
-        self.classes.iter().map(|class| class.blocks.len() * 4 + 48).sum::<usize>() + self.has_packed.len()
+        self.classes.iter().map(|class| class.blocks.len() * 4 + 48).sum::<usize>()
+            + self.has_packed.len()
+            + self.checksums.len() * 4
     }
 
     /// Removes from `blocks` (numbered as pushed) those that hold no row that `search` looks for. Reads ranges of
@@ -257,9 +350,7 @@ impl Lookup<'_> {
         if let Some(rows) = &self.all_rows {
             return Ok(rows.slice(start..start + len));
         }
-        let offset = start as u64;
-        let bytes = self.source.read(offset, len).map_err(|source| Error::Read { offset, len, source })?;
-        if bytes.len() == len { Ok(bytes) } else { Err(damaged("filter rows are missing")) }
+        self.index.read_rows(self.source, start, len)
     }
 
     /// Whether a text of the block's vocabulary can contain `text`.
