@@ -95,7 +95,11 @@ fn main() -> Result<()> {
     dict.write(&mut dict_bytes);
 
     let (mut header, mut matrix) = (Vec::new(), Vec::new());
-    index.finish(&mut header, &mut matrix);
+    let put = |rows: &[u8]| {
+        matrix.extend_from_slice(rows);
+        Ok::<_, std::convert::Infallible>(())
+    };
+    index.finish(&mut header, put).expect("nothing can go wrong in memory");
 
     let mut by_file = vec![(0_u64, 0_u64); files.len()];
     let mut by_kind: BTreeMap<SectionKind, (u64, u64)> = BTreeMap::new();

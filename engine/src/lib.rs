@@ -1,6 +1,7 @@
 //! The log store. Four rooms, one direction: `http -> ingest -> storage <- query <- http`. Beside them, what listens to
 //! storage: [`patterns`], [`tail`].
 
+pub mod clock;
 pub mod http;
 pub mod ingest;
 pub mod model;

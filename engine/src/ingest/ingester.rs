@@ -11,13 +11,13 @@ use tracing::warn;
 
 use super::batch::{self, Outcome, Request};
 use super::budget::{Budget, Refusal, Share};
-use super::clock::{Clock, SystemClock};
 use super::decode::encoding::{self, Encoding};
 use super::decode::otlp::{self, OtlpRules};
 use super::decode::{self, BODY_BYTES_MAX, Decoded, media_type, push_json, push_proto};
 use super::metrics::{Format, IngestMetrics, Reason};
 use super::tenant::{Profile, Tenant};
 use super::texts;
+use crate::clock::{Clock, SystemClock};
 use crate::model::TenantId;
 use crate::storage::{self, Store};
 

@@ -10,7 +10,6 @@
 pub mod batch;
 pub mod bucket;
 pub mod budget;
-pub mod clock;
 pub mod decode;
 mod ingester;
 pub mod labels;

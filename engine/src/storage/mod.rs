@@ -8,7 +8,6 @@
 //! Blocking file work is done on threads of its own; what says "blocking" here must not run on an async thread.
 //! Formats are drawn in `engine/FORMAT.md`.
 
-pub mod clock;
 pub mod codec;
 pub mod deletes;
 pub mod disk;

@@ -97,8 +97,8 @@ impl Default for StorageOptions {
         Self {
             sync: SyncMode::default(),
             segment_bytes_max: 64 << 20,
-            memtable_bytes_cut: 40 << 20,
-            memtable_bytes_max: 96 << 20,
+            memtable_bytes_cut: 16 << 20,
+            memtable_bytes_max: 32 << 20,
             memtable_age_max: Duration::from_secs(120),
             quick_bytes_per_s: 4_000_000,
             append_wait_max: Duration::from_secs(5),

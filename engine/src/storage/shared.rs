@@ -8,7 +8,6 @@ use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 use tracing::warn;
 
-use super::clock::Clock;
 use super::deletes::Deletes;
 use super::disk::Disk;
 use super::error::{Error, Result};
@@ -23,6 +22,7 @@ use super::streams::Registry;
 use super::view::View;
 use super::wal::writer::Queue;
 use super::wal::{SegmentNo, parse_segment_name, segment_path};
+use crate::clock::Clock;
 
 /// Where things are in a data directory.
 #[derive(Debug, Clone)]

@@ -13,7 +13,6 @@ use parking_lot::{Condvar, Mutex};
 use tracing::{error, info};
 
 use super::append::Writer;
-use super::clock::{Clock, SystemClock};
 use super::codec::Level;
 use super::deletes::{DeleteRequest, Deletes, Deletion, apply_deletes};
 use super::disk::{Disk, RealDisk};
@@ -34,6 +33,7 @@ use super::wal::segment::SegmentWriter;
 use super::wal::writer::Queue;
 use super::wal::{record, replay};
 use super::{background, merge};
+use crate::clock::{Clock, SystemClock};
 use crate::model::{Batch, Stream, TenantId, TimeRange};
 
 /// What a store stands on. Tests bring their own.

@@ -12,7 +12,6 @@ use logstack_logql::line_filter::CompiledLineFilter;
 use memchr::memmem::find;
 use proptest::prelude::*;
 
-use super::clock::Clock;
 use super::disk::Disk;
 use super::disk::simulated::{Fault, SimulatedDisk};
 use super::merge::MergeLimits;
@@ -21,6 +20,7 @@ use super::part::DAY_NS;
 use super::retention::{Retention, SizeLimits, TenantRetention};
 use super::testing::{BatchSpec, RowSpec, batch, batch_specs, matchers, row_of, stream};
 use super::*;
+use crate::clock::Clock;
 use crate::model::{Rows, TenantId, TimeRange};
 
 fn open(disk: &SimulatedDisk) -> Arc<Store> {

@@ -117,6 +117,16 @@ impl Plan {
         }
     }
 
+    /// How many units at the front begin no later along the walk than the first one ends.
+    fn units_beside_the_first(&self) -> usize {
+        let Some(first) = self.units.first() else { return 0 };
+        let end = match self.direction {
+            Direction::Forward => self.distance(first.unit.time.last_ns),
+            Direction::Backward => self.distance(first.unit.time.first_ns),
+        };
+        (0..self.units.len()).take_while(|&unit| self.unit_distance(unit) <= end).count()
+    }
+
     /// Row numbers of a chunk in the order of the walk.
     fn walk(&self, rows: usize) -> impl Iterator<Item = usize> + use<> {
         let is_backward = self.direction == Direction::Backward;
@@ -170,23 +180,37 @@ impl Ord for Candidate {
 }
 
 /// The first `limit` entries along the walk, in its order.
+///
+/// Units that the first one reaches into go first: where they fill the answer, a thread that went ahead to others would
+/// have worked for nothing.
 fn best(evaluation: &Evaluation, plan: &Arc<Plan>) -> Result<Vec<Candidate>, Error> {
     let bound = Arc::new(AtomicI64::new(i64::MAX));
-    let control = evaluation.control.clone();
-    let (shared, make) = (plan.clone(), plan.clone());
-    let workers = evaluation.pool.run(
-        plan.units.len(),
-        &evaluation.control,
-        || Worker::new(&make),
-        move |worker, unit| worker.scan(&shared, unit, &bound, &control),
-    )?;
-    let mut candidates = Vec::new();
-    for worker in workers {
-        evaluation.add_stats(&worker.stats);
-        candidates.extend(worker.best);
+    let mut candidates: Vec<Candidate> = Vec::new();
+    let first = plan.units_beside_the_first();
+    for wave in [0..first, first..plan.units.len()] {
+        if wave.is_empty() || plan.unit_distance(wave.start) > bound.load(AtomicOrdering::Relaxed) {
+            break;
+        }
+        let (shared, make, bound_of_all) = (plan.clone(), plan.clone(), bound.clone());
+        let control = evaluation.control.clone();
+        let workers = evaluation.pool.run(
+            wave.len(),
+            &evaluation.control,
+            || Worker::new(&make),
+            move |worker, unit| worker.scan(&shared, wave.start + unit, &bound_of_all, &control),
+        )?;
+        for worker in workers {
+            evaluation.add_stats(&worker.stats);
+            candidates.extend(worker.best);
+        }
+        candidates.sort_unstable();
+        candidates.truncate(plan.limit);
+        if candidates.len() == plan.limit
+            && let Some(last) = candidates.last()
+        {
+            bound.fetch_min(last.place.distance, AtomicOrdering::Relaxed);
+        }
     }
-    candidates.sort_unstable();
-    candidates.truncate(plan.limit);
     Ok(candidates)
 }
 

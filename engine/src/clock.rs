@@ -1,14 +1,14 @@
-//! The wall clock, so that tests can bring their own.
+//! The wall clock, as something that tests set.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Tells the time.
-pub trait Clock: Send + Sync {
+/// Tells the time of day.
+pub trait Clock: Send + Sync + 'static {
     /// ns since the epoch.
     fn now_ns(&self) -> i64;
 }
 
-/// The system's clock.
+/// The machine's clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
