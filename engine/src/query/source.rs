@@ -13,7 +13,7 @@ use logstack_logql::pipeline::{Pipeline, StreamContext};
 use parking_lot::Mutex;
 
 use super::Error;
-use crate::model::{Stream, StreamId, TenantId, TimeRange};
+use crate::model::{MetadataSet, Stream, StreamId, TenantId, TimeRange};
 use crate::storage::{Direction, MetadataFilter, Scan, ScanRequest, ScanUnit, Snapshot, Store};
 
 const TENANT_LABEL: &str = "__tenant_id__";
@@ -34,18 +34,22 @@ pub struct PlannedUnit {
 
 impl PlannedUnit {
     /// Starts reading what `pipeline` may pass. Label filters that stand in front of it look at stream and metadata only
-    /// (`| detected_level="error"`), so they are asked before a line is rebuilt.
+    /// (`| detected_level="error"`), so they are asked before a line is rebuilt; so is a test on one member of a JSON line.
     ///
     /// # Errors
     /// As [`ScanUnit::open`].
     pub fn open(&self, pipeline: &Arc<Pipeline>, request: &ScanRequest, direction: Direction) -> Result<Scan, Error> {
-        if !pipeline.has_prefix() {
+        let test = pipeline.field_test().filter(|test| self.stream.labels().get(test.label()).is_none());
+        if !pipeline.has_prefix() && test.is_none() {
             return Ok(self.unit.open(request, direction)?);
         }
-        let scratch = Mutex::new(pipeline.scratch());
-        let (pipeline, stream) = (pipeline.clone(), self.stream.clone());
-        let filter = MetadataFilter::new(move |set| pipeline.passes_prefix(&stream, set, &mut scratch.lock()));
-        let request = ScanRequest { metadata_filter: Some(filter), ..request.clone() };
+        let mut request = ScanRequest { field_test: test.cloned(), ..request.clone() };
+        if pipeline.has_prefix() {
+            let scratch = Mutex::new(pipeline.scratch());
+            let (pipeline, stream) = (pipeline.clone(), self.stream.clone());
+            let passes = move |set: &MetadataSet| pipeline.passes_prefix(&stream, set, &mut scratch.lock());
+            request.metadata_filter = Some(MetadataFilter::new(passes));
+        }
         Ok(self.unit.open(&request, direction)?)
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use logstack_logql::line_filter::CompiledLineFilter;
 use logstack_logql::matcher::CompiledMatcher;
+use logstack_logql::pipeline::FieldTest;
 use roaring::RoaringBitmap;
 
 use super::codec::{LineSearch, PartSearch, RowSet};
@@ -34,6 +35,8 @@ pub struct ScanRequest {
     pub need_metadata: bool,
     /// Rows with a metadata set that does not pass are not returned; their lines are not even rebuilt.
     pub metadata_filter: Option<MetadataFilter>,
+    /// Rows that it drops for certain may be left out before their lines are rebuilt.
+    pub field_test: Option<Arc<FieldTest>>,
     /// Rows of the first chunk, at most, for callers that may stop after it; each further chunk may have twice as many.
     /// 0: no such caller.
     pub first_chunk_rows: usize,
@@ -72,6 +75,7 @@ impl Default for ScanRequest {
             need_lines: true,
             need_metadata: true,
             metadata_filter: None,
+            field_test: None,
             first_chunk_rows: 0,
         }
     }

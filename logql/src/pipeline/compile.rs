@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::names::Names;
 use super::needs::Needs;
-use super::{Error, Pipeline, Wanted, hints, order};
+use super::{Error, FieldTest, Pipeline, Wanted, hints, order};
 use crate::ast::{self, LabelFormatSource, LabelSelection, Stage};
 use crate::line_filter::CompiledLineFilter;
 use crate::stage::Step;
@@ -62,6 +62,7 @@ pub(super) fn compile(stages: &[Stage], unwrap: Option<&ast::Unwrap>, wanted: &W
         pushed_down,
         prefix_len,
         hints: hints::of_stages(stages),
+        field_test: FieldTest::of_stages(stages).map(Arc::new),
         names,
         needs: Arc::new(needs),
         early: Arc::new(early),

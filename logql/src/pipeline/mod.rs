@@ -14,6 +14,7 @@
 //! - `compile.rs`: syntax tree to steps, which labels anybody needs
 //! - `order.rs`: what is evaluated before the stages: pushed-down filters, label filters on metadata
 //! - `hints.rs`: text that a line must contain to pass label filters behind parsers
+//! - `fields.rs`: the test on a JSON member that drops a line, for a storage that knows where members lie
 //! - `state.rs`: the labels of one line
 //! - `names.rs`, `needs.rs`: label names as numbers; the names that somebody looks at
 //! - `output.rs`: what the consumer reads
@@ -22,6 +23,7 @@
 //! scratch has grown to the size of the lines.
 
 mod compile;
+mod fields;
 mod hints;
 pub(crate) mod keys;
 pub(crate) mod names;
@@ -41,6 +43,7 @@ use crate::line_filter::CompiledLineFilter;
 use crate::stage::Step;
 use crate::stage::early::EarlyFilters;
 use crate::stage::unwrap::Unwrap;
+pub use fields::{FieldTest, FieldValue, Fields};
 pub use hints::FieldHint;
 use names::{NameId, Names};
 use needs::Needs;
@@ -126,6 +129,7 @@ pub struct Pipeline {
     /// So many label filters stand in front of everything that reads the line or changes a label.
     prefix_len: usize,
     hints: Vec<FieldHint>,
+    field_test: Option<Arc<FieldTest>>,
     names: Names,
     needs: Arc<Needs>,
     early: Arc<EarlyFilters>,
@@ -192,6 +196,12 @@ impl Pipeline {
     /// at them itself; a storage that knows of them may skip blocks.
     pub fn field_hints(&self) -> &[FieldHint] {
         &self.hints
+    }
+
+    /// What decides about a line by a single member of it, if something does. A storage may ask before it rebuilds the
+    /// line; [`Self::run`] does not need it.
+    pub fn field_test(&self) -> Option<&Arc<FieldTest>> {
+        self.field_test.as_ref()
     }
 
     /// False when no stage looks at the line. The consumer may still want it (log queries, `bytes_over_time`).

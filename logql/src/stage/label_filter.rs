@@ -203,7 +203,7 @@ fn matches(op: CompareOp, ordering: std::cmp::Ordering) -> bool {
 }
 
 /// NaN is neither less, equal nor greater, hence only `!=` holds.
-fn float_matches(op: CompareOp, left: f64, right: f64) -> bool {
+pub(crate) fn float_matches(op: CompareOp, left: f64, right: f64) -> bool {
     left.partial_cmp(&right).map_or(op == CompareOp::NotEqual, |ordering| matches(op, ordering))
 }
 

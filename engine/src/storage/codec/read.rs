@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use logstack_logql::pipeline::FieldTest;
+
 use super::dict::TemplateDict;
 use super::error::{Result, damaged};
 use super::lines::decode::{Loader, TemplateLines};
@@ -10,6 +12,7 @@ use super::plain::PlainLines;
 use super::rowset::RowSet;
 use super::search::PartSearch;
 use super::search::block::BlockSearch;
+use super::search::fields;
 use super::section::{BlockSource, SectionKind, read_section};
 use super::{metadata, timestamps};
 use crate::model::{MetadataSet, Rows};
@@ -155,6 +158,18 @@ impl<B: Block> BlockReader<B> {
                 rows.remove(row);
             }
         })
+    }
+
+    /// Removes from `rows` those whose lines `test` drops for certain, as far as that can be told without their lines.
+    pub fn select_fields(&mut self, test: &FieldTest, rows: &mut RowSet) -> Result<()> {
+        if rows.is_empty() || self.is_plain() || self.has_metadata(&[test.label()])? {
+            return Ok(());
+        }
+        self.lines()?;
+        let Self { block, lines, .. } = self;
+        let Some(Lines::Templates(lines)) = lines else { return Ok(()) };
+        let loader = Loader { meta: block.meta(), source: block.source() };
+        fields::narrow(test, lines, block.dict(), &loader, rows)
     }
 
     /// Removes from `rows` those for whose metadata set `keep` is false; asked once a set.

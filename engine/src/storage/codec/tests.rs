@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use logstack_logql::Labels;
 use logstack_logql::ast::{LineFilter, LineFilterOp, LineMatch};
 use logstack_logql::line_filter::CompiledLineFilter;
+use logstack_logql::parser::parse_log_selector;
+use logstack_logql::pipeline::{Entry, Pipeline, StreamContext, Wanted as WantedLabels};
 use proptest::prelude::*;
 
 use super::*;
@@ -315,5 +318,111 @@ fn flipped_filter_rows_are_noticed() {
         let flipped = Bytes::from(flipped);
         let failed = (0..40).filter(|&block| index.filter_of(block, &flipped).is_err()).count();
         assert!(failed > 0, "byte {at}");
+    }
+}
+
+/// Removes what the field test of `| json <filter>` drops, and checks that the pipeline drops it too. Returns how many rows
+/// are left.
+#[track_caller]
+fn check_fields(rows: &Rows, filter: &str) -> usize {
+    let expr = parse_log_selector(&format!("{{a=\"b\"}} | json | {filter}")).unwrap();
+    let stream = StreamContext::new(Labels::from_pairs([("a", "b")]));
+    let mut left = rows.len();
+    for wanted in [WantedLabels::All, WantedLabels::None] {
+        let pipeline = Pipeline::compile(&expr.stages, None, &wanted).unwrap();
+        let mut dict = TemplateDict::new();
+        let mut block = Vec::new();
+        let encoded = BlockEncoder::new(Level::Settled, 3).encode(rows, &mut dict, &mut block).unwrap();
+        let block = Bytes::from(block);
+        let mut kept = RowSet::full(rows.len());
+        let test = pipeline.field_test().unwrap();
+        BlockReader::new(&encoded.meta, &dict, &block).select_fields(test, &mut kept).unwrap();
+        let mut scratch = pipeline.scratch();
+        for row in (0..rows.len()).filter(|&row| !kept.contains(row)) {
+            let entry = Entry { timestamp_ns: rows.timestamps[row], line: rows.line(row), metadata: &[] };
+            let line = String::from_utf8_lossy(rows.line(row)).into_owned();
+            assert!(pipeline.run(&stream, &entry, &mut scratch).is_none(), "{filter} keeps {line}");
+        }
+        left = kept.count();
+    }
+    left
+}
+
+#[test]
+fn lines_with_other_members_are_not_rebuilt() {
+    let line = |i: u64| {
+        let status = if i.is_multiple_of(50) { 500 + i % 7 } else { 200 + i % 3 };
+        let level = ["info", "warn", "error"][i as usize % 3];
+        format!(
+            "{{\"time\":\"2026-11-22T15:39:{:02}+00:00\",\"id\":\"{:016x}\",\"uri\":\"/room/{i}/send\",\"level\":\"{level}\",\"status\":{status},\"took\":0.{i:03},\"peer\":{{\"port\":{}}}}}",
+            i % 60,
+            i.wrapping_mul(0x9E37_79B9_7F4A_7C15),
+            i % 65536,
+        )
+    };
+    let lines: Vec<_> = (0..500_u64).map(|i| (1_000_000, line(i).into_bytes(), 0)).collect();
+    let rows = rows_of(&lines);
+    // Few are left beside the matches: ids that look like numbers make templates of their own.
+    let check = |filter: &str, matches: usize| {
+        let left = check_fields(&rows, filter);
+        assert!((matches..matches + 20).contains(&left), "{filter}: {left} left of {matches} that match");
+    };
+    check("status >= 500", 10);
+    check("status = 201", 163);
+    check(r#"level="error""#, 166);
+    check("took < 0.01", 10);
+    check("peer_port < 5", 5);
+    check("nowhere > 1", 0);
+    check(r#"nowhere="""#, 480);
+}
+
+fn json_line() -> impl Strategy<Value = Vec<u8>> {
+    let scalar = prop_oneof![
+        (0..700_u32).prop_map(|n| n.to_string()),
+        (0..700_u32).prop_map(|n| format!("\"{n}\"")),
+        (0..9_u32, 0..999_u32).prop_map(|(n, d)| format!("{n}.{d:03}")),
+        "[a-z]{1,5}".prop_map(|word| format!("\"{word}\"")),
+        "[a-z]{1,5}".prop_map(|word| word),
+        "[a-z ]{0,3}[\\\\\"]{0,2}[a-z,:{}]{0,4}".prop_map(|text| format!("\"{text}\"")),
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        Just("\"\"".to_owned()),
+        Just("[1,\"x\"]".to_owned()),
+    ];
+    let key = prop_oneof![
+        4 => Just("status".to_owned()),
+        1 => Just("a".to_owned()),
+        1 => Just("sta.tus".to_owned()),
+        1 => Just("stat\\u0075s".to_owned()),
+        1 => "[a-c]{1,2}[0-9]{0,2}",
+        1 => Just(String::new()),
+    ];
+    let value = scalar.prop_recursive(2, 6, 3, |inner| {
+        prop::collection::vec((prop_oneof![Just("status"), Just("b")], inner), 0..3).prop_map(|members| {
+            let members: Vec<String> = members.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
+            format!("{{{}}}", members.join(","))
+        })
+    });
+    let members = prop::collection::vec((key, value), 0..4);
+    (members, prop_oneof![9 => Just("}"), 1 => Just(""), 1 => Just("} tail 7"), 1 => Just(",}")]).prop_map(
+        |(members, end)| {
+            let members: Vec<String> = members.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
+            format!("{{{}{end}", members.join(",")).into_bytes()
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+    #[test]
+    fn field_tests_drop_what_the_pipeline_drops(
+        lines in prop::collection::vec(prop_oneof![6 => json_line(), 1 => log_line()], 1..60),
+        copies in 1..4_usize,
+    ) {
+        let lines: Vec<_> = lines.iter().flat_map(|line| vec![(1, line.clone(), 0); copies]).collect();
+        let rows = rows_of(&lines);
+        for filter in ["status >= 500", "status != 7", r#"status="x""#, r#"status!="x""#, "a_status < 100", r#"b=~"x.*""#] {
+            check_fields(&rows, filter);
+        }
     }
 }

@@ -91,6 +91,9 @@ impl Run {
         if let Some(search) = &piece.search {
             reader.select(search, &mut set).map_err(|err| part.codec_error(err))?;
         }
+        if let Some(test) = &request.field_test {
+            reader.select_fields(test, &mut set).map_err(|err| part.codec_error(err))?;
+        }
         let count = set.count();
         let (timestamps, rows) = if count == 0 {
             (Arc::default(), None)

@@ -6,7 +6,7 @@
 
 pub(super) mod escape;
 pub(crate) mod path;
-pub(super) mod scan;
+pub(crate) mod scan;
 
 use smallvec::SmallVec;
 

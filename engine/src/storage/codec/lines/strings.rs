@@ -81,6 +81,20 @@ impl Strings {
         self.frames.iter().skip(1).all(|frame| self.ends.binary_search(&(frame.start as u32)).is_ok())
     }
 
+    /// The strings in which one of these bytes occurs, ascending.
+    pub(crate) fn with_byte(&self, one: u8, other: u8) -> Vec<u32> {
+        let mut found = Vec::new();
+        for frame in &self.frames {
+            for at in memchr::memchr2_iter(one, other, &frame.bytes) {
+                let number = self.ends.partition_point(|&end| end as usize <= frame.start + at) as u32;
+                if found.last() != Some(&number) {
+                    found.push(number);
+                }
+            }
+        }
+        found
+    }
+
     /// Number of strings.
     pub(crate) fn len(&self) -> usize {
         self.ends.len()

@@ -11,6 +11,7 @@
 
 pub(crate) mod block;
 pub(crate) mod classify;
+pub(crate) mod fields;
 pub(crate) mod needle;
 
 use std::sync::Arc;

@@ -1,0 +1,182 @@
+//! The rows of one block that a test on a JSON member may keep, found from templates and one column each.
+//!
+//! All lines of a template read the same but for its variables. So one line of it, with placeholders for these, is read as
+//! the parser would; if every variable is (part of) a value there, the parser takes the same way through all of them, and
+//! the tested member is the same piece of text or the same variable in all.
+
+use hashbrown::HashMap;
+use logstack_logql::pipeline::{FieldTest, FieldValue, Fields};
+
+use super::super::dict::{Template, TemplateDict};
+use super::super::error::{Result, damaged};
+use super::super::lines::column::Print;
+use super::super::lines::decode::{Loader, TemplateLines, ValueWriter};
+use super::super::lines::token::Kind;
+use super::super::rowset::RowSet;
+
+/// What a test says of the rows of a template.
+enum Verdict {
+    /// They may pass.
+    Unknown,
+    /// They are dropped.
+    None,
+    /// By row of the template: it may pass.
+    Rows(Vec<bool>),
+}
+
+/// A template's line with placeholders, and where these are.
+struct Sample<'a> {
+    template: Template<'a>,
+    line: Vec<u8>,
+    /// Start and end of each variable.
+    variables: Vec<(usize, usize)>,
+}
+
+impl<'a> Sample<'a> {
+    fn new(template: Template<'a>) -> Self {
+        let (mut line, mut variables) = (Vec::new(), Vec::new());
+        for (index, variable) in template.variables.iter().enumerate() {
+            line.extend_from_slice(template.piece(index));
+            let start = line.len();
+            line.extend_from_slice(match variable.kind {
+                Kind::Number => b"7",
+                Kind::Decimal => b"7.5",
+                _ => b"x",
+            });
+            variables.push((start, line.len()));
+        }
+        line.extend_from_slice(template.piece(template.variables.len()));
+        Self { template, line, variables }
+    }
+
+    /// Each variable lies in a value, in which any of its texts leads the parser the same way, but for strings with
+    /// quotes. The variables of strings are the answer.
+    fn strings(&self, fields: &Fields) -> Option<Vec<usize>> {
+        let mut strings = Vec::new();
+        for (index, &(start, end)) in self.variables.iter().enumerate() {
+            if start >= fields.end {
+                break;
+            }
+            let after = fields.values.partition_point(|value| value.start <= start);
+            let around = after.checked_sub(1).map(|at| fields.values[at]).filter(|value| end <= value.end)?;
+            match self.template.variables[index].kind {
+                Kind::Number | Kind::Decimal => {}
+                _ if around.is_bare => return None,
+                Kind::Address | Kind::Hex | Kind::Uuid | Kind::Time => {}
+                Kind::Word | Kind::Text | Kind::Phrase => strings.push(index),
+            }
+        }
+        Some(strings)
+    }
+}
+
+/// Removes from `rows` those whose lines `test` drops for certain.
+pub(crate) fn narrow(
+    test: &FieldTest,
+    lines: &mut TemplateLines,
+    dict: &TemplateDict,
+    loader: &Loader<'_>,
+    rows: &mut RowSet,
+) -> Result<()> {
+    lines.load_strings(loader)?;
+    // Seldom any: quotes separate words.
+    let quoted = lines.strings(false)?.with_byte(b'"', b'\\');
+    let mut verdicts = Vec::with_capacity(lines.groups.len());
+    for group in 0..lines.groups.len() {
+        verdicts.push(verdict(test, lines, dict, loader, &quoted, group)?);
+    }
+    let mut taken = vec![0_usize; verdicts.len()];
+    for row in 0..rows.len() {
+        let group = usize::from(lines.order[row]);
+        let index = taken[group];
+        taken[group] += 1;
+        let may_pass = match &verdicts[group] {
+            Verdict::Unknown => true,
+            Verdict::None => false,
+            Verdict::Rows(passing) => passing[index],
+        };
+        if !may_pass {
+            rows.remove(row);
+        }
+    }
+    Ok(())
+}
+
+fn verdict(
+    test: &FieldTest,
+    lines: &mut TemplateLines,
+    dict: &TemplateDict,
+    loader: &Loader<'_>,
+    quoted: &[u32],
+    group: usize,
+) -> Result<Verdict> {
+    let Some(number) = lines.groups[group].template else { return Ok(Verdict::Unknown) };
+    let sample = Sample::new(dict.get(number as usize).ok_or(damaged("template is missing"))?);
+    let Some(fields) = test.read(&sample.line) else { return Ok(Verdict::Unknown) };
+    let Some(strings) = sample.strings(&fields) else { return Ok(Verdict::Unknown) };
+    for column in strings {
+        if has_any(lines, group, column, quoted)? {
+            return Ok(Verdict::Unknown);
+        }
+    }
+    let Some(FieldValue { start, end, .. }) = fields.tested.map(|at| fields.values[at]) else {
+        return Ok(if test.keeps(None) { Verdict::Unknown } else { Verdict::None });
+    };
+    if start == end {
+        return Ok(Verdict::Unknown);
+    }
+    let first = sample.variables.partition_point(|variable| variable.1 <= start);
+    match sample.variables.get(first) {
+        Some(&variable) if variable == (start, end) => of_column(test, lines, dict, loader, group, first),
+        // Text around a variable.
+        Some(&(variable_start, _)) if variable_start < end => Ok(Verdict::Unknown),
+        _ => Ok(if keeps(test, &sample.line[start..end]) { Verdict::Unknown } else { Verdict::None }),
+    }
+}
+
+/// True when a string of the column is among `numbers` of the vocabulary, which ascend.
+fn has_any(lines: &mut TemplateLines, group: usize, column: usize, numbers: &[u32]) -> Result<bool> {
+    if numbers.is_empty() || lines.groups[group].columns[column].column.print != Print::Text {
+        return Ok(false);
+    }
+    lines.load_list(group, column)?;
+    Ok(lines.groups[group].columns[column].list().iter().any(|number| numbers.binary_search(number).is_ok()))
+}
+
+/// Asks about each value of a column once.
+fn of_column(
+    test: &FieldTest,
+    lines: &mut TemplateLines,
+    dict: &TemplateDict,
+    loader: &Loader<'_>,
+    group: usize,
+    column: usize,
+) -> Result<Verdict> {
+    let print = lines.groups[group].columns[column].column.print;
+    if !matches!(print, Print::Number(_) | Print::Decimal(_) | Print::Text) {
+        return Ok(Verdict::Unknown);
+    }
+    lines.load(group, column, loader)?;
+    let placed = &lines.groups[group].columns[column];
+    let values = placed.values();
+    let passing: Vec<bool> = if print == Print::Text {
+        let strings = lines.strings(false)?;
+        let kept: Vec<bool> = placed.list().iter().map(|&number| keeps(test, strings.get(number as usize))).collect();
+        values.iter().map(|&place| kept[place as usize]).collect()
+    } else {
+        let mut writer = ValueWriter::new(lines, dict, group, column)?;
+        let mut known: HashMap<i64, bool> = HashMap::new();
+        let mut text = Vec::new();
+        let mut ask = |row: usize| {
+            text.clear();
+            writer.write(row, 0, &mut text);
+            keeps(test, &text)
+        };
+        values.iter().enumerate().map(|(row, &value)| *known.entry(value).or_insert_with(|| ask(row))).collect()
+    };
+    Ok(if passing.contains(&true) { Verdict::Rows(passing) } else { Verdict::None })
+}
+
+fn keeps(test: &FieldTest, value: &[u8]) -> bool {
+    std::str::from_utf8(value).map_or(true, |text| test.keeps(Some(text)))
+}
