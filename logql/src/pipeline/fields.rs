@@ -4,10 +4,9 @@
 //! ([`FieldTest::read`]) and learns where the member lies in all of them; then it asks [`FieldTest::keeps`] about values,
 //! of which there are few, and rebuilds only lines that may pass.
 
-use super::names::Names;
 use crate::ast::{self, Stage};
 use crate::stage::json::scan::{Member, Members, Token, value};
-use crate::stage::label_filter::{LabelFilter, TextMatcher, float_matches};
+use crate::stage::label_filter::{TextMatcher, float_matches};
 use crate::units::parse_float;
 
 /// Objects in objects that are read; deeper ones are left to the parser.
@@ -54,27 +53,23 @@ pub struct FieldValue {
 }
 
 impl FieldTest {
-    /// The test that the first parser of `stages` and the filter right behind it make, if they make one.
+    /// A test that the first parser of `stages` and a filter of those right behind it make, if they make one.
     pub(super) fn of_stages(stages: &[Stage]) -> Option<Self> {
         let mut stages = stages.iter().skip_while(|stage| matches!(stage, Stage::LineFilter(_)));
-        let (Some(Stage::Json { extractions }), Some(Stage::LabelFilter(filter))) = (stages.next(), stages.next())
-        else {
-            return None;
-        };
-        if !extractions.is_empty() {
+        if !matches!(stages.next(), Some(Stage::Json { extractions }) if extractions.is_empty()) {
             return None;
         }
+        // All of them have to hold, and none changes what another one looks at.
+        stages
+            .map_while(|stage| if let Stage::LabelFilter(filter) = stage { Some(filter) } else { None })
+            .find_map(Self::of)
+    }
+
+    fn of(filter: &ast::LabelFilter) -> Option<Self> {
         let (label, test) = match filter {
+            ast::LabelFilter::And(left, right) => return Self::of(left).or_else(|| Self::of(right)),
             ast::LabelFilter::Number { name, op, value } => (name, Test::Number { op: *op, value: *value }),
-            ast::LabelFilter::Text(matcher) => {
-                // Compiled as a stage is.
-                let LabelFilter::Text { matcher: compiled, .. } =
-                    LabelFilter::new(filter, &mut Names::default()).ok()?
-                else {
-                    return None;
-                };
-                (&matcher.name, Test::Text(compiled))
-            }
+            ast::LabelFilter::Text(matcher) => (&matcher.name, Test::Text(TextMatcher::new(matcher).ok()?)),
             _ => return None,
         };
         // Both kinds of names say something else than what a member is called.
@@ -164,6 +159,8 @@ mod tests {
         check("| json | status >= 500", Some("status"));
         check(r#"|= "x" | json | level="error" | line_format "x""#, Some("level"));
         check(r#"| json | level=~"err|warn""#, Some("level"));
+        check("| json | __error__=`` | status >= 500", Some("status"));
+        check("| json | took > 5s | level=`x` and status >= 500", Some("level"));
         check("| json", None);
         check("| json | line_format `x` | status >= 500", None);
         check("| json | json | status >= 500", None);

@@ -9,7 +9,7 @@ use logstack_logql::pipeline::{FieldTest, FieldValue, Fields};
 
 use super::super::dict::{Template, TemplateDict};
 use super::super::error::{Result, damaged};
-use super::super::lines::column::Print;
+use super::super::lines::column::{Print, Values};
 use super::super::lines::decode::{Loader, TemplateLines, ValueWriter};
 use super::super::lines::token::Kind;
 use super::super::rowset::RowSet;
@@ -24,46 +24,60 @@ enum Verdict {
     Rows(Vec<bool>),
 }
 
-/// A template's line with placeholders, and where these are.
-struct Sample<'a> {
-    template: Template<'a>,
+/// A template's line in one block: with the strings that are the same in all of its rows (long names, as a rule), and
+/// placeholders for the other variables.
+#[derive(Default)]
+struct Sample {
     line: Vec<u8>,
-    /// Start and end of each variable.
-    variables: Vec<(usize, usize)>,
+    placeholders: Vec<Placeholder>,
 }
 
-impl<'a> Sample<'a> {
-    fn new(template: Template<'a>) -> Self {
-        let (mut line, mut variables) = (Vec::new(), Vec::new());
-        for (index, variable) in template.variables.iter().enumerate() {
-            line.extend_from_slice(template.piece(index));
-            let start = line.len();
-            line.extend_from_slice(match variable.kind {
+struct Placeholder {
+    start: usize,
+    end: usize,
+    kind: Kind,
+    column: usize,
+}
+
+impl Sample {
+    fn new(lines: &mut TemplateLines, group: usize, template: Template<'_>) -> Result<Self> {
+        let mut sample = Self::default();
+        for (column, variable) in template.variables.iter().enumerate() {
+            sample.line.extend_from_slice(template.piece(column));
+            let start = sample.line.len();
+            let placed = &lines.groups[group].columns[column].column;
+            if placed.print == Print::Text && matches!(placed.values, Values::ConstantString(_)) {
+                lines.load_list(group, column)?;
+                let number = *lines.groups[group].columns[column].list().first().ok_or(damaged("string is missing"))?;
+                sample.line.extend_from_slice(lines.strings(false)?.get(number as usize));
+                continue;
+            }
+            sample.line.extend_from_slice(match variable.kind {
                 Kind::Number => b"7",
                 Kind::Decimal => b"7.5",
                 _ => b"x",
             });
-            variables.push((start, line.len()));
+            sample.placeholders.push(Placeholder { start, end: sample.line.len(), kind: variable.kind, column });
         }
-        line.extend_from_slice(template.piece(template.variables.len()));
-        Self { template, line, variables }
+        sample.line.extend_from_slice(template.piece(template.variables.len()));
+        Ok(sample)
     }
 
-    /// Each variable lies in a value, in which any of its texts leads the parser the same way, but for strings with
-    /// quotes. The variables of strings are the answer.
+    /// Each placeholder lies in a value, in which any text of its kind leads the parser the same way, but for strings with
+    /// quotes. The columns of strings are the answer.
     fn strings(&self, fields: &Fields) -> Option<Vec<usize>> {
         let mut strings = Vec::new();
-        for (index, &(start, end)) in self.variables.iter().enumerate() {
-            if start >= fields.end {
-                break;
+        for placeholder in self.placeholders.iter().take_while(|placeholder| placeholder.start < fields.end) {
+            let after = fields.values.partition_point(|value| value.start <= placeholder.start);
+            let around = after.checked_sub(1).map(|at| fields.values[at])?;
+            if placeholder.end > around.end {
+                return None;
             }
-            let after = fields.values.partition_point(|value| value.start <= start);
-            let around = after.checked_sub(1).map(|at| fields.values[at]).filter(|value| end <= value.end)?;
-            match self.template.variables[index].kind {
+            match placeholder.kind {
                 Kind::Number | Kind::Decimal => {}
                 _ if around.is_bare => return None,
                 Kind::Address | Kind::Hex | Kind::Uuid | Kind::Time => {}
-                Kind::Word | Kind::Text | Kind::Phrase => strings.push(index),
+                Kind::Word | Kind::Text | Kind::Phrase => strings.push(placeholder.column),
             }
         }
         Some(strings)
@@ -111,7 +125,8 @@ fn verdict(
     group: usize,
 ) -> Result<Verdict> {
     let Some(number) = lines.groups[group].template else { return Ok(Verdict::Unknown) };
-    let sample = Sample::new(dict.get(number as usize).ok_or(damaged("template is missing"))?);
+    let template = dict.get(number as usize).ok_or(damaged("template is missing"))?;
+    let sample = Sample::new(lines, group, template)?;
     let Some(fields) = test.read(&sample.line) else { return Ok(Verdict::Unknown) };
     let Some(strings) = sample.strings(&fields) else { return Ok(Verdict::Unknown) };
     for column in strings {
@@ -125,11 +140,13 @@ fn verdict(
     if start == end {
         return Ok(Verdict::Unknown);
     }
-    let first = sample.variables.partition_point(|variable| variable.1 <= start);
-    match sample.variables.get(first) {
-        Some(&variable) if variable == (start, end) => of_column(test, lines, dict, loader, group, first),
+    let first = sample.placeholders.partition_point(|placeholder| placeholder.end <= start);
+    match sample.placeholders.get(first) {
+        Some(placeholder) if (placeholder.start, placeholder.end) == (start, end) => {
+            of_column(test, lines, dict, loader, group, placeholder.column)
+        }
         // Text around a variable.
-        Some(&(variable_start, _)) if variable_start < end => Ok(Verdict::Unknown),
+        Some(placeholder) if placeholder.start < end => Ok(Verdict::Unknown),
         _ => Ok(if keeps(test, &sample.line[start..end]) { Verdict::Unknown } else { Verdict::None }),
     }
 }
