@@ -22,6 +22,15 @@ pub enum Level {
 }
 
 impl Level {
+    /// Sections below this are not worth a call of the compressor: of streams with a line now and then, blocks are made of
+    /// such sections, and Quick ones are read once.
+    fn least_packed_bytes(self) -> usize {
+        match self {
+            Self::Quick => 1024,
+            Self::Fresh | Self::Settled => 48,
+        }
+    }
+
     fn pco(self) -> usize {
         match self {
             Self::Quick => 4,
@@ -57,7 +66,7 @@ impl BlockEncoder {
     pub fn new(level: Level, zstd: i32) -> Self {
         Self {
             level,
-            writer: SectionWriter::new(zstd),
+            writer: SectionWriter::new(zstd, level.least_packed_bytes()),
             lines: LinesEncoder::default(),
             filter: FilterBuilder::default(),
             raw: Vec::new(),

@@ -5,10 +5,12 @@
 //! section := stored bytes, packed as its `packing` says; the xxh3-64 of the stored bytes is in the meta record
 //! ```
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
+use zstd::bulk::Decompressor;
 
 use super::error::{Error, Result, damaged};
 use super::wire::{Reader, put_varint};
@@ -179,6 +181,12 @@ impl BlockSource for Bytes {
     }
 }
 
+thread_local! {
+    // Making one costs more than unpacking a small section.
+    static UNPACKER: RefCell<Decompressor<'static>> =
+        RefCell::new(Decompressor::new().expect("zstd has memory for a context"));
+}
+
 /// Unpacks one section.
 pub(crate) fn read_section(source: &dyn BlockSource, section: &Section) -> Result<Bytes> {
     let offset = u64::from(section.offset);
@@ -197,9 +205,9 @@ pub(crate) fn read_section(source: &dyn BlockSource, section: &Section) -> Resul
     let raw = match section.packing {
         Packing::Stored => stored,
         Packing::Zstd => {
-            let raw = zstd::bulk::decompress(&stored, section.raw_bytes as usize)
-                .map_err(|_| damaged("section does not decompress"))?;
-            Bytes::from(raw)
+            let unpack =
+                |zstd: &RefCell<Decompressor<'_>>| zstd.borrow_mut().decompress(&stored, section.raw_bytes as usize);
+            Bytes::from(UNPACKER.with(unpack).map_err(|_| damaged("section does not decompress"))?)
         }
     };
     if raw.len() != section.raw_bytes as usize {
@@ -220,15 +228,17 @@ pub fn check_section(source: &dyn BlockSource, section: &Section) -> Result<()> 
 /// Packs sections behind one another.
 pub(crate) struct SectionWriter {
     zstd: zstd::bulk::Compressor<'static>,
+    /// Shorter sections are stored as they are.
+    least_bytes: usize,
     scratch: Vec<u8>,
 }
 
 impl SectionWriter {
     /// # Panics
     /// When zstd has no memory for a context.
-    pub(crate) fn new(level: i32) -> Self {
+    pub(crate) fn new(level: i32, least_bytes: usize) -> Self {
         let zstd = zstd::bulk::Compressor::new(level).expect("zstd has this level");
-        Self { zstd, scratch: Vec::new() }
+        Self { zstd, least_bytes, scratch: Vec::new() }
     }
 
     /// Appends `raw`, compressed where that saves something, and returns its record. `block_start` is where the block
@@ -243,8 +253,10 @@ impl SectionWriter {
     ) -> Section {
         debug_assert!(encoding < 16 && raw.len() <= SECTION_BYTES_MAX);
         self.scratch.clear();
-        self.scratch.reserve(zstd::zstd_safe::compress_bound(raw.len()));
-        let packed = self.zstd.compress_to_buffer(raw, &mut self.scratch).is_ok();
+        let packed = raw.len() >= self.least_bytes && {
+            self.scratch.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+            self.zstd.compress_to_buffer(raw, &mut self.scratch).is_ok()
+        };
         // Hex and already packed numbers do not shrink: stored, they are read without a copy through zstd. A gain
         // below 1/32 is not worth the time either.
         let (packing, bytes) = if packed && self.scratch.len() + raw.len() / 32 < raw.len() {

@@ -52,45 +52,51 @@ pub struct BlockFilter {
 
 /// Collects the pieces of a block's strings; keeps its memory between blocks.
 pub(crate) struct FilterBuilder {
+    /// A bit for each piece there can be; clear between blocks.
     seen: Vec<u64>,
+    /// The pieces that are set in `seen`.
+    grams: Vec<u32>,
     digits: Vec<u8>,
 }
 
 impl Default for FilterBuilder {
     fn default() -> Self {
-        Self { seen: vec![0; 1 << (GRAM_BITS - 6)], digits: Vec::new() }
+        Self { seen: vec![0; 1 << (GRAM_BITS - 6)], grams: Vec::new(), digits: Vec::new() }
     }
 }
 
 impl FilterBuilder {
     /// The filter of the block with these strings, which are places in `bytes`.
     pub(crate) fn build(&mut self, text: &Vocabulary, packed: &Vocabulary, bytes: &[u8]) -> BlockFilter {
-        self.seen.fill(0);
-        let seen = &mut self.seen;
-        let mut add = |gram: u32| seen[gram as usize / 64] |= 1 << (gram % 64);
+        let Self { seen, grams, digits } = self;
+        grams.clear();
+        let mut add = |gram: u32| {
+            let word = &mut seen[gram as usize / 64];
+            let bit = 1 << (gram % 64);
+            if *word & bit == 0 {
+                *word |= bit;
+                grams.push(gram);
+            }
+        };
         for string in text.strings(bytes) {
             grams::of_text(string, &mut add);
             // Hex strings of odd length are text, but a search treats all hex strings alike.
-            if string.len() >= DIGITS_MIN && grams::digits_of(string, &mut self.digits).is_some() {
-                grams::of_digits(&self.digits, &mut add);
+            if string.len() >= DIGITS_MIN && grams::digits_of(string, digits).is_some() {
+                grams::of_digits(digits, &mut add);
             }
         }
         for string in packed.strings(bytes) {
-            if grams::digits_of(string, &mut self.digits).is_some() {
-                grams::of_digits(&self.digits, &mut add);
+            if grams::digits_of(string, digits).is_some() {
+                grams::of_digits(digits, &mut add);
             }
         }
-        let count: u32 = self.seen.iter().map(|word| word.count_ones()).sum();
-        let length = length_for(count);
+        let length = length_for(grams.len() as u32);
         let mut bits = vec![0; length as usize / 8];
-        for (index, &word) in self.seen.iter().enumerate() {
-            let mut rest = word;
-            while rest != 0 {
-                let gram = index as u32 * 64 + rest.trailing_zeros();
-                rest &= rest - 1;
-                let bit = scale(gram, length);
-                bits[bit / 8] |= 1 << (bit % 8);
-            }
+        for &gram in grams.iter() {
+            // Most blocks have few pieces: wiping them one by one is cheaper than all of `seen`.
+            seen[gram as usize / 64] = 0;
+            let bit = scale(gram, length);
+            bits[bit / 8] |= 1 << (bit % 8);
         }
         BlockFilter { length, bits, has_packed: packed.len() > 0 }
     }
