@@ -422,6 +422,49 @@ fn the_oldest_parts_go_before_the_volume_fills() {
 }
 
 #[test]
+fn a_flipped_bit_hides_no_row_from_a_search() {
+    let specs = workload();
+    let make = || {
+        let disk = SimulatedDisk::new();
+        let store = open_with(&disk, eager()).unwrap();
+        specs.iter().for_each(|spec| append(&store, spec).unwrap());
+        store.flush().unwrap();
+        store.merge().unwrap();
+        store.close().unwrap();
+        drop(store);
+        disk
+    };
+    let request = ScanRequest { filters: vec![contains("line 1")], ..ScanRequest::default() };
+    let want = try_scan(&open_with(&make(), eager()).unwrap(), "fake", &request).unwrap();
+    assert!(!want.is_empty());
+    let is_part = |path: &Path| path.extension().is_some_and(|extension| extension == "part");
+    for (path, len) in make().files().into_iter().filter(|(path, _)| is_part(path)) {
+        for offset in (0..len).step_by(3) {
+            let what = format!("{} at {offset}", path.display());
+            let disk = make();
+            disk.flip(&path, offset);
+            let store = match open_with(&disk, eager()) {
+                Ok(store) => store,
+                Err(Error::Unknown { .. }) => continue,
+                Err(err) => panic!("{what}: {err}"),
+            };
+            let is_noticed = || {
+                let stats = store.stats();
+                stats.lost_parts + stats.quarantined_files + stats.lost_rows > 0
+            };
+            match try_scan(&store, "fake", &request) {
+                Ok(found) => assert!(found == want || is_noticed(), "{what}"),
+                Err(err) => assert!(err.is_damage(), "{what}: {err}"),
+            }
+            // A merge writes anew what can be read.
+            store.merge().unwrap();
+            let found = try_scan(&store, "fake", &request).unwrap();
+            assert!(found == want || is_noticed(), "{what}");
+        }
+    }
+}
+
+#[test]
 fn settled_blocks_are_copied_unless_they_gain_from_a_merge() {
     let store = open_with(&SimulatedDisk::new(), eager()).unwrap();
     let api = stream(r#"app="api""#);

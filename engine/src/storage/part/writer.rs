@@ -167,16 +167,24 @@ impl<'a> PartWriter<'a> {
     /// far, without duplicates. False, and nothing appended, if it cannot be: then its rows can be.
     ///
     /// # Errors
-    /// When it cannot be read, is damaged, or the part cannot be written.
+    /// When it cannot be read, or the part cannot be written.
     pub fn copy(&mut self, from: &mut CopySource, idx: usize) -> Result<bool> {
-        let (bytes, filter) = from.read(idx)?;
+        let (bytes, filter) = match from.read(idx) {
+            // Its rows may be fine all the same; if not, whoever reads them says so.
+            Err(err) if err.is_damage() => return Ok(false),
+            read => read?,
+        };
         // What waits is earlier.
         self.end_block()?;
         let offset = self.written_bytes + self.out.len() as u64;
         let CopySource { part, detail, renumbering, .. } = from;
         let original = Original { meta: &detail.metas[idx], dict: &detail.dict, bytes };
         let copied = self.encoder.copy(&original, renumbering, &mut self.dict, &mut self.out);
-        let Some(meta) = copied.map_err(|err| part.codec_error(err))? else { return Ok(false) };
+        let meta = match copied.map_err(|err| part.codec_error(err)) {
+            Err(err) if err.is_damage() => return Ok(false),
+            copied => copied?,
+        };
+        let Some(meta) = meta else { return Ok(false) };
         self.end_of_block(offset, &meta, filter)?;
         Ok(true)
     }
