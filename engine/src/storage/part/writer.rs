@@ -227,7 +227,7 @@ impl<'a> PartWriter<'a> {
     }
 
     fn put_frame(&mut self, raw: &[u8]) -> Frame {
-        let (frame, stored) = Frame::pack(raw, self.written_bytes + self.out.len() as u64);
+        let (frame, stored) = Frame::pack(raw, self.written_bytes + self.out.len() as u64, self.new.level);
         self.out.extend_from_slice(&stored);
         frame
     }
