@@ -188,23 +188,23 @@ impl World {
     pub fn set_written(&self, id: ObjectId, value: Value) {
         let version = |value: &Value| value.pointer("/metadata/resourceVersion").and_then(Value::as_str).map(number);
         let mut objects = self.objects.write();
-        if !objects.get(&id).is_some_and(|known| version(known) > version(&value)) {
+        if objects.get(&id).is_none_or(|known| version(known) <= version(&value)) {
             objects.insert(id, Arc::new(value));
         }
     }
 
-    /// As [`set_written`](Self::set_written).
+    /// As [`set_written`](Self::set_written). Only what exists is written: one that a watch no longer shows is gone.
     pub fn set_written_stack(&self, key: Key, stack: LogStack) {
         let mut stacks = self.stacks.write();
-        if !stacks.get(&key).is_some_and(|known| is_newer(known, &stack.metadata)) {
+        if stacks.get(&key).is_some_and(|known| !is_newer(known, &stack.metadata)) {
             stacks.insert(key, Decoded::Object(Arc::new(stack)));
         }
     }
 
-    /// As [`set_written`](Self::set_written).
+    /// As [`set_written_stack`](Self::set_written_stack).
     pub fn set_written_scrape(&self, key: Key, scrape: LogScrape) {
         let mut scrapes = self.scrapes.write();
-        if !scrapes.get(&key).is_some_and(|known| is_newer(known, &scrape.metadata)) {
+        if scrapes.get(&key).is_some_and(|known| !is_newer(known, &scrape.metadata)) {
             scrapes.insert(key, Decoded::Object(Arc::new(scrape)));
         }
     }

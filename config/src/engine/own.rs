@@ -114,7 +114,7 @@ pub struct MergeConfig {
 
 impl Default for MergeConfig {
     fn default() -> Self {
-        Self { concurrency: 1, min_parts: 12, max_part_size: ByteSize::gib(4) }
+        Self { concurrency: 1, min_parts: 12, max_part_size: ByteSize::gib(1) }
     }
 }
 

@@ -95,8 +95,8 @@ impl Default for MergeLimits {
             settle_line_bytes: 192 << 20,
             settle_after_ns: 3_600_000_000_000,
             inputs_max: 64,
-            // Some 5 GB of lines. Records and filters of a part are in memory while it is written: about a fifth of it.
-            file_bytes_max: 256 << 20,
+            // Some 20 GB of lines. Filters of a part are in memory while it is written: about a twelfth of it.
+            file_bytes_max: 1 << 30,
         }
     }
 }
@@ -200,20 +200,20 @@ fn plan_tiered(day: &[PartMeta], limits: &MergeLimits) -> Option<MergePlan> {
     best.map(|(_, window)| plan(window, level_of_merge(window, limits).max(window[0].level)))
 }
 
-/// The first parts of `run` that together reach `bytes`, at least one.
+/// The first parts of `run` whose `size`s together reach `bytes`, at least one, within the limit for files.
 fn first_bytes<'a>(
     run: &'a [PartMeta],
     limits: &MergeLimits,
     size: impl Fn(&PartMeta) -> u64,
     bytes: u64,
 ) -> &'a [PartMeta] {
-    let mut sum = 0;
-    let mut len = 0;
+    let (mut sum, mut file_bytes, mut len) = (0, 0, 0);
     for part in run.iter().take(limits.inputs_max) {
-        if sum >= bytes || (len > 0 && sum + part.file_bytes.min(size(part)) > limits.file_bytes_max) {
+        if sum >= bytes || (len > 0 && file_bytes + part.file_bytes > limits.file_bytes_max) {
             break;
         }
         sum += size(part);
+        file_bytes += part.file_bytes;
         len += 1;
     }
     &run[..len]

@@ -1,6 +1,5 @@
 //! Removes what is left outside a namespace by LogStacks that are gone: at the start and every hour.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +27,8 @@ pub(super) async fn run(context: Arc<Context>, stop: CancellationToken) {
 }
 
 async fn sweep(context: &Context) {
-    if left_behind(context, &context.world.stack_uids()).is_empty() {
+    let suspects = left_behind(context, &context.world.stack_uids());
+    if suspects.is_empty() {
         return;
     }
     // The watch of LogStacks may be behind that of their children: one that was just made is not gone.
@@ -39,7 +39,8 @@ async fn sweep(context: &Context) {
             return;
         }
     };
-    for (id, object) in left_behind(context, &alive) {
+    // What was made while the list was read is none of them.
+    for (id, object) in suspects.into_iter().filter(|(_, object)| !is_owned(object, &alive)) {
         match context.applier.delete(&id, &object, PropagationPolicy::Background).await {
             Ok(()) => info!(object = %id, "removed what a LogStack left behind"),
             Err(error) => warn!(%error, "left behind by a LogStack that is gone"),
@@ -49,15 +50,18 @@ async fn sweep(context: &Context) {
 
 /// What garbage collection does not see, and whose LogStack is not among `alive`.
 fn left_behind(context: &Context, alive: &[String]) -> Vec<(ObjectId, Arc<Value>)> {
-    let alive: BTreeSet<&str> = alive.iter().map(String::as_str).collect();
     let mut all = context.world.foreign_children();
     all.retain(|(_, object)| {
         let owner = annotation(object, names::OWNER_UID).unwrap_or_default();
         // Of a namespace that another operator looks after.
         let home = label(object, names::STACK).and_then(|label| label.split('.').next()).unwrap_or_default();
-        !owner.is_empty() && !alive.contains(owner) && context.settings.watches(home)
+        !owner.is_empty() && !is_owned(object, alive) && context.settings.watches(home)
     });
     all
+}
+
+fn is_owned(object: &Value, alive: &[String]) -> bool {
+    annotation(object, names::OWNER_UID).is_some_and(|owner| alive.iter().any(|uid| uid == owner))
 }
 
 /// Uids of the LogStacks that the API server has now.

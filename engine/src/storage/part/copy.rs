@@ -15,6 +15,8 @@ pub struct CopySource {
     pub(super) detail: Arc<PartDetail>,
     pub(super) renumbering: Renumbering,
     caches: Arc<Caches>,
+    /// Read when the first block is copied; what is copied is taken out.
+    filters: Vec<BlockFilter>,
 }
 
 impl CopySource {
@@ -24,16 +26,20 @@ impl CopySource {
     /// When it cannot be read or is damaged.
     pub fn open(part: &Arc<Part>, caches: &Arc<Caches>) -> Result<Self> {
         let detail = part.detail(caches)?;
-        Ok(Self { part: part.clone(), detail, renumbering: Renumbering::default(), caches: caches.clone() })
+        let (part, caches, renumbering) = (part.clone(), caches.clone(), Renumbering::default());
+        Ok(Self { part, detail, renumbering, caches, filters: Vec::new() })
     }
 
-    /// All bytes of block `idx`, not checked, and its filter.
-    pub(super) fn read(&self, idx: usize) -> Result<(Bytes, BlockFilter)> {
-        let (part, detail) = (&self.part, &self.detail);
-        let filter = detail.filter.filter_of(idx, &part.filter_rows(&self.caches));
-        let filter = filter.map_err(|err| part.codec_error(err))?;
-        let len = detail.metas[idx].stored_bytes() as usize;
+    /// All bytes of block `idx`, not checked, and its filter. Each block once.
+    pub(super) fn take(&mut self, idx: usize) -> Result<(Bytes, BlockFilter)> {
+        let part = &self.part;
+        let len = self.detail.metas[idx].stored_bytes() as usize;
         let bytes = part.block_source(idx, &self.caches).read(0, len).map_err(Error::io("read", &part.path))?;
-        Ok((bytes, filter))
+        if self.filters.is_empty() {
+            let filters = self.detail.filter.filters(&part.filter_rows(&self.caches));
+            self.filters = filters.map_err(|err| part.codec_error(err))?;
+        }
+        let filter = self.filters.get_mut(idx).map(std::mem::take);
+        Ok((bytes, filter.ok_or_else(|| Error::damaged(&part.path, "filter index is of another part"))?))
     }
 }

@@ -169,7 +169,7 @@ impl<'a> PartWriter<'a> {
     /// # Errors
     /// When it cannot be read, or the part cannot be written.
     pub fn copy(&mut self, from: &mut CopySource, idx: usize) -> Result<bool> {
-        let (bytes, filter) = match from.read(idx) {
+        let (bytes, filter) = match from.take(idx) {
             // Its rows may be fine all the same; if not, whoever reads them says so.
             Err(err) if err.is_damage() => return Ok(false),
             read => read?,

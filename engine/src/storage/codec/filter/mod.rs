@@ -245,21 +245,29 @@ impl FilterIndex {
         let block_count = reader.size(header.len())?;
         let class_count = reader.size(header.len())?;
         let mut classes = Vec::with_capacity(class_count);
+        let mut is_known = vec![false; block_count];
         let mut rows_bytes = 0;
         for _ in 0..class_count {
             let length = reader.size(1 << GRAM_BITS)? as u32;
             let count = reader.size(block_count)?;
+            if !length.is_multiple_of(8) {
+                return Err(damaged("filter has an impossible length"));
+            }
             let mut blocks = Vec::with_capacity(count);
             let mut block = 0;
             for _ in 0..count {
                 block += reader.size(block_count)?;
-                if block >= block_count {
-                    return Err(damaged("filter index has too many blocks"));
+                // Each block is in one class: in none, it would be taken for one without strings.
+                if block >= block_count || std::mem::replace(&mut is_known[block], true) {
+                    return Err(damaged("filter index has a block too many"));
                 }
                 blocks.push(block as u32);
             }
             classes.push(Class { length, blocks, start: rows_bytes });
             rows_bytes += (length as usize * count).div_ceil(8);
+        }
+        if is_known.contains(&false) {
+            return Err(damaged("filter index has a block too few"));
         }
         let flags = reader.take(block_count)?;
         let checksums = reader.take(rows_bytes.div_ceil(CHECKED_BYTES) * 4)?.chunks_exact(4);
@@ -271,26 +279,34 @@ impl FilterIndex {
         })
     }
 
-    /// The filter of one block, as it was pushed. Reads the rows of all blocks of its class through `source`.
+    /// The filters as they were pushed. Reads all rows through `source`, class by class.
     ///
     /// # Errors
-    /// When reading fails, what is read is damaged, or there is no such block.
-    pub fn filter_of(&self, block: usize, source: &dyn BlockSource) -> Result<BlockFilter> {
-        let found =
-            self.classes.iter().find_map(|class| Some((class, class.blocks.binary_search(&(block as u32)).ok()?)));
-        let (class, column) = found.ok_or(damaged("filter index is of another part"))?;
-        let count = class.blocks.len();
-        let matrix = self.read_rows(source, class.start, (class.length as usize * count).div_ceil(8))?;
-        let mut bits = vec![0; class.length as usize / 8];
-        for at in 0..class.length as usize {
-            let bit = at * count + column;
-            bits[at / 8] |= (matrix[bit / 8] >> (bit % 8) & 1) << (at % 8);
+    /// When reading fails or what is read is damaged.
+    pub fn filters(&self, source: &dyn BlockSource) -> Result<Vec<BlockFilter>> {
+        let mut filters: Vec<BlockFilter> =
+            self.has_packed.iter().map(|&has_packed| BlockFilter { has_packed, ..BlockFilter::default() }).collect();
+        for class in &self.classes {
+            let (length, count) = (class.length as usize, class.blocks.len());
+            let matrix = self.read_rows(source, class.start, (length * count).div_ceil(8))?;
+            for (column, &block) in class.blocks.iter().enumerate() {
+                let mut bits = vec![0; length / 8];
+                for at in 0..length {
+                    let bit = at * count + column;
+                    bits[at / 8] |= (matrix[bit / 8] >> (bit % 8) & 1) << (at % 8);
+                }
+                let filter = &mut filters[block as usize];
+                (filter.length, filter.bits) = (class.length, bits);
+            }
         }
-        Ok(BlockFilter { length: class.length, bits, has_packed: self.has_packed[block] })
+        Ok(filters)
     }
 
     /// A range of the rows, checked.
     fn read_rows(&self, source: &dyn BlockSource, start: usize, len: usize) -> Result<Bytes> {
+        if start + len > self.rows_bytes {
+            return Err(damaged("filter rows are missing"));
+        }
         let first = start / CHECKED_BYTES;
         let from = first * CHECKED_BYTES;
         let to = (start + len).next_multiple_of(CHECKED_BYTES).min(self.rows_bytes);

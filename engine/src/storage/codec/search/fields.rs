@@ -195,5 +195,9 @@ fn of_column(
 }
 
 fn keeps(test: &FieldTest, value: &[u8]) -> bool {
-    std::str::from_utf8(value).map_or(true, |text| test.keeps(Some(text)))
+    match std::str::from_utf8(value) {
+        // Parsers put a blank in place of it.
+        Ok(text) => text.contains(char::REPLACEMENT_CHARACTER) || test.keeps(Some(text)),
+        Err(_) => true,
+    }
 }
