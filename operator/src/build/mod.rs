@@ -62,6 +62,14 @@ impl Settings {
         id.map(String::as_str) == self.controller_id.as_deref()
     }
 
+    /// Where to ask for objects: each watched namespace; `None`: everywhere.
+    pub fn scopes(&self) -> Vec<Option<String>> {
+        match self.watch_namespaces.as_slice() {
+            [] => vec![None],
+            some => some.iter().cloned().map(Some).collect(),
+        }
+    }
+
     /// True when objects of `namespace` are ours to look at.
     pub fn watches(&self, namespace: &str) -> bool {
         self.watch_namespaces.is_empty() || self.watch_namespaces.iter().any(|watched| watched == namespace)

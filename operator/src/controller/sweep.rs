@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::api::{Api, ListParams, PropagationPolicy};
+use kube::api::{ListParams, PropagationPolicy};
 use logstack_crds::LogStack;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Context;
+use super::watch::api;
 use crate::names;
 use crate::object::ObjectId;
 use crate::world::{annotation, label};
@@ -66,16 +67,10 @@ fn is_owned(object: &Value, alive: &[String]) -> bool {
 
 /// Uids of the LogStacks that the API server has now.
 async fn listed_uids(context: &Context) -> Result<Vec<String>, kube::Error> {
-    let mut apis: Vec<Api<LogStack>> = Vec::new();
-    for namespace in &context.settings.watch_namespaces {
-        apis.push(Api::namespaced(context.client.clone(), namespace));
-    }
-    if apis.is_empty() {
-        apis.push(Api::all(context.client.clone()));
-    }
     let mut uids = Vec::new();
-    for api in apis {
-        let list = api.list_metadata(&ListParams::default()).await?;
+    for namespace in &context.settings.scopes() {
+        let stacks = api::<LogStack>(context.client.clone(), namespace);
+        let list = stacks.list_metadata(&ListParams::default()).await?;
         uids.extend(list.items.into_iter().filter_map(|stack| stack.metadata.uid));
     }
     Ok(uids)

@@ -59,11 +59,7 @@ impl Synced {
 /// Starts all watches; they end with `stop`.
 pub fn start_watches(context: &Arc<Context>, synced: &Synced, stop: &CancellationToken) {
     let starter = Starter { context: context.clone(), synced: synced.clone(), stop: stop.clone() };
-    let namespaces: Vec<Option<String>> = match context.settings.watch_namespaces.as_slice() {
-        [] => vec![None],
-        some => some.iter().cloned().map(Some).collect(),
-    };
-    for namespace in &namespaces {
+    for namespace in &context.settings.scopes() {
         let client = context.client.clone();
         starter.start(
             api::<DeserializeGuard<LogStack>>(client.clone(), namespace),
@@ -97,7 +93,7 @@ pub fn start_watches(context: &Arc<Context>, synced: &Synced, stop: &Cancellatio
     starter.start(all, NamespaceWatch, "Namespace");
 }
 
-fn api<K>(client: Client, namespace: &Option<String>) -> Api<K>
+pub(super) fn api<K>(client: Client, namespace: &Option<String>) -> Api<K>
 where
     K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
 {

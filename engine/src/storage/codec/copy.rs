@@ -4,12 +4,11 @@
 //! So the directory is written anew with the numbers of the other dictionary, and the other sections are copied.
 
 use bytes::Bytes;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::dict::TemplateDict;
 use super::error::{Result, damaged};
 use super::meta::BlockMeta;
-use super::section::{Section, SectionKind, SectionWriter, read_section};
+use super::section::{Section, SectionKind, SectionWriter, read_section, read_stored};
 use super::wire::{Reader, put_signed, put_varint};
 
 /// The numbers that templates of one dictionary have in another, found as blocks need them.
@@ -75,13 +74,9 @@ pub(super) fn copy_block(
                 sections.push(writer.put(section.kind, section.encoding, &new, start, out));
                 continue;
             }
-            let end = section.offset as usize + section.stored_bytes as usize;
-            let stored = bytes.get(section.offset as usize..end).ok_or(damaged("section is missing"))?;
-            if xxh3_64(stored) != section.checksum {
-                return Err(damaged("section does not match its checksum"));
-            }
+            let stored = read_stored(bytes, section)?;
             let offset = u32::try_from(out.len() - start).map_err(|_| damaged("sections are too long"))?;
-            out.extend_from_slice(stored);
+            out.extend_from_slice(&stored);
             sections.push(Section { offset, ..section.clone() });
         }
         Ok(())

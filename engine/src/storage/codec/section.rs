@@ -187,6 +187,16 @@ thread_local! {
         RefCell::new(Decompressor::new().expect("zstd has memory for a context"));
 }
 
+/// The bytes of one section as they are on disk, checked.
+pub(crate) fn read_stored(source: &dyn BlockSource, section: &Section) -> Result<Bytes> {
+    let (offset, len) = (u64::from(section.offset), section.stored_bytes as usize);
+    let stored = source.read(offset, len).map_err(|source| Error::Read { offset, len, source })?;
+    if xxh3_64(&stored) != section.checksum {
+        return Err(damaged("section does not match its checksum"));
+    }
+    Ok(stored)
+}
+
 /// Unpacks one section.
 pub(crate) fn read_section(source: &dyn BlockSource, section: &Section) -> Result<Bytes> {
     let offset = u64::from(section.offset);
@@ -197,11 +207,7 @@ pub(crate) fn read_section(source: &dyn BlockSource, section: &Section) -> Resul
     if let Some(bytes) = source.cached(offset) {
         return Ok(bytes);
     }
-    let len = section.stored_bytes as usize;
-    let stored = source.read(offset, len).map_err(|source| Error::Read { offset, len, source })?;
-    if xxh3_64(&stored) != section.checksum {
-        return Err(damaged("section does not match its checksum"));
-    }
+    let stored = read_stored(source, section)?;
     let raw = match section.packing {
         Packing::Stored => stored,
         Packing::Zstd => {

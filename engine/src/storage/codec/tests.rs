@@ -373,6 +373,21 @@ fn lines_with_other_members_are_not_rebuilt() {
     check(r#"nowhere="""#, 500);
 }
 
+/// What the member is called is what the label of the metadata is called: the member becomes another label.
+#[test]
+fn members_with_the_name_of_metadata_are_left_to_the_pipeline() {
+    let lines: Vec<_> = (0..20_i64).map(|i| (i, format!("{{\"k0\":{i}}}").into_bytes(), (i % 2) as u8)).collect();
+    let rows = rows_of(&lines);
+    let (mut dict, mut block) = (TemplateDict::new(), Vec::new());
+    let encoded = BlockEncoder::new(Level::Settled, 3).encode(&rows, &mut dict, &mut block).unwrap();
+    let expr = parse_log_selector("{a=\"b\"} | json | k0 > 100").unwrap();
+    let pipeline = Pipeline::compile(&expr.stages, None, &WantedLabels::All).unwrap();
+    let mut kept = RowSet::full(rows.len());
+    let block = Bytes::from(block);
+    BlockReader::new(&encoded.meta, &dict, &block).select_fields(pipeline.field_test().unwrap(), &mut kept).unwrap();
+    assert_eq!(kept.count(), 20);
+}
+
 fn json_line() -> impl Strategy<Value = Vec<u8>> {
     let scalar = prop_oneof![
         (0..700_u32).prop_map(|n| n.to_string()),

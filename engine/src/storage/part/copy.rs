@@ -10,8 +10,7 @@ use crate::storage::error::{Error, Result};
 
 /// Open for as long as its blocks are copied into one other part.
 pub struct CopySource {
-    /// The part.
-    pub part: Arc<Part>,
+    pub(super) part: Arc<Part>,
     pub(super) detail: Arc<PartDetail>,
     pub(super) renumbering: Renumbering,
     caches: Arc<Caches>,

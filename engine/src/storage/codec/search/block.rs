@@ -19,11 +19,40 @@ pub(crate) struct BlockSearch<'a> {
 }
 
 /// The rows of a template that match.
-enum Matches {
+pub(super) enum Matches {
     None,
     All,
     /// By row of the template.
     Some(RowSet),
+}
+
+impl Matches {
+    pub(super) fn of(found: RowSet) -> Self {
+        if found.is_empty() { Self::None } else { Self::Some(found) }
+    }
+
+    /// The rows of the block, given the matches of its groups and the group of each row.
+    pub(super) fn in_block(matches: &[Self], order: &[u16]) -> RowSet {
+        let mut rows = RowSet::empty(order.len());
+        if matches.iter().all(|m| matches!(m, Self::None)) {
+            return rows;
+        }
+        let mut taken = vec![0_usize; matches.len()];
+        for (row, &group) in order.iter().enumerate() {
+            let group = usize::from(group);
+            let index = taken[group];
+            taken[group] += 1;
+            let found = match &matches[group] {
+                Self::None => false,
+                Self::All => true,
+                Self::Some(found) => found.contains(index),
+            };
+            if found {
+                rows.insert(row);
+            }
+        }
+        rows
+    }
 }
 
 /// Strings of a block that contain the needle, ascending.
@@ -104,8 +133,7 @@ fn rows_with(
     lines: &mut TemplateLines,
     search: &mut BlockSearch<'_>,
 ) -> Result<RowSet> {
-    let row_count = lines.order.len();
-    let Some(pattern) = pattern else { return Ok(RowSet::full(row_count)) };
+    let Some(pattern) = pattern else { return Ok(RowSet::full(lines.order.len())) };
     let mut hits: Option<Hits> = None;
     let mut matches = Vec::with_capacity(lines.groups.len());
     for group in 0..lines.groups.len() {
@@ -133,29 +161,11 @@ fn rows_with(
                     }
                     None => {}
                 }
-                if found.is_empty() { Matches::None } else { Matches::Some(found) }
+                Matches::of(found)
             }
         });
     }
-    let mut rows = RowSet::empty(row_count);
-    if matches.iter().all(|m| matches!(m, Matches::None)) {
-        return Ok(rows);
-    }
-    let mut taken = vec![0_usize; matches.len()];
-    for (row, &group) in lines.order.iter().enumerate() {
-        let group = usize::from(group);
-        let index = taken[group];
-        taken[group] += 1;
-        let found = match &matches[group] {
-            Matches::None => false,
-            Matches::All => true,
-            Matches::Some(found) => found.contains(index),
-        };
-        if found {
-            rows.insert(row);
-        }
-    }
-    Ok(rows)
+    Ok(Matches::in_block(&matches, &lines.order))
 }
 
 fn search_strings(pattern: &Pattern, lines: &mut TemplateLines, search: &BlockSearch<'_>) -> Result<Hits> {

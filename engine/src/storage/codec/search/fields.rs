@@ -13,16 +13,7 @@ use super::super::lines::column::{Print, Values};
 use super::super::lines::decode::{Loader, TemplateLines, ValueWriter};
 use super::super::lines::token::Kind;
 use super::super::rowset::RowSet;
-
-/// What a test says of the rows of a template.
-enum Verdict {
-    /// They may pass.
-    Unknown,
-    /// They are dropped.
-    None,
-    /// By row of the template: it may pass.
-    Rows(Vec<bool>),
-}
+use super::block::Matches;
 
 /// A template's line in one block: with the strings that are the same in all of its rows (long names, as a rule), and
 /// placeholders for the other variables.
@@ -95,50 +86,38 @@ pub(crate) fn narrow(
     lines.load_strings(loader)?;
     // Seldom any: quotes separate words.
     let quoted = lines.strings(false)?.with_byte(b'"', b'\\');
-    let mut verdicts = Vec::with_capacity(lines.groups.len());
+    let mut kept = Vec::with_capacity(lines.groups.len());
     for group in 0..lines.groups.len() {
-        verdicts.push(verdict(test, lines, dict, loader, &quoted, group)?);
+        kept.push(kept_of(test, lines, dict, loader, &quoted, group)?);
     }
-    let mut taken = vec![0_usize; verdicts.len()];
-    for row in 0..rows.len() {
-        let group = usize::from(lines.order[row]);
-        let index = taken[group];
-        taken[group] += 1;
-        let may_pass = match &verdicts[group] {
-            Verdict::Unknown => true,
-            Verdict::None => false,
-            Verdict::Rows(passing) => passing[index],
-        };
-        if !may_pass {
-            rows.remove(row);
-        }
-    }
+    rows.intersect(&Matches::in_block(&kept, &lines.order));
     Ok(())
 }
 
-fn verdict(
+/// The rows of a template that may pass: all, where that cannot be told.
+fn kept_of(
     test: &FieldTest,
     lines: &mut TemplateLines,
     dict: &TemplateDict,
     loader: &Loader<'_>,
     quoted: &[u32],
     group: usize,
-) -> Result<Verdict> {
-    let Some(number) = lines.groups[group].template else { return Ok(Verdict::Unknown) };
+) -> Result<Matches> {
+    let Some(number) = lines.groups[group].template else { return Ok(Matches::All) };
     let template = dict.get(number as usize).ok_or(damaged("template is missing"))?;
     let sample = Sample::new(lines, group, template)?;
-    let Some(fields) = test.read(&sample.line) else { return Ok(Verdict::Unknown) };
-    let Some(strings) = sample.strings(&fields) else { return Ok(Verdict::Unknown) };
+    let Some(fields) = test.read(&sample.line) else { return Ok(Matches::All) };
+    let Some(strings) = sample.strings(&fields) else { return Ok(Matches::All) };
     for column in strings {
         if has_any(lines, group, column, quoted)? {
-            return Ok(Verdict::Unknown);
+            return Ok(Matches::All);
         }
     }
     let Some(FieldValue { start, end, .. }) = fields.tested.map(|at| fields.values[at]) else {
-        return Ok(if test.keeps(None) { Verdict::Unknown } else { Verdict::None });
+        return Ok(if test.keeps(None) { Matches::All } else { Matches::None });
     };
     if start == end {
-        return Ok(Verdict::Unknown);
+        return Ok(Matches::All);
     }
     let first = sample.placeholders.partition_point(|placeholder| placeholder.end <= start);
     match sample.placeholders.get(first) {
@@ -146,8 +125,8 @@ fn verdict(
             of_column(test, lines, dict, loader, group, placeholder.column)
         }
         // Text around a variable.
-        Some(placeholder) if placeholder.start < end => Ok(Verdict::Unknown),
-        _ => Ok(if keeps(test, &sample.line[start..end]) { Verdict::Unknown } else { Verdict::None }),
+        Some(placeholder) if placeholder.start < end => Ok(Matches::All),
+        _ => Ok(if keeps(test, &sample.line[start..end]) { Matches::All } else { Matches::None }),
     }
 }
 
@@ -168,18 +147,19 @@ fn of_column(
     loader: &Loader<'_>,
     group: usize,
     column: usize,
-) -> Result<Verdict> {
+) -> Result<Matches> {
     let print = lines.groups[group].columns[column].column.print;
     if !matches!(print, Print::Number(_) | Print::Decimal(_) | Print::Text) {
-        return Ok(Verdict::Unknown);
+        return Ok(Matches::All);
     }
     lines.load(group, column, loader)?;
     let placed = &lines.groups[group].columns[column];
     let values = placed.values();
-    let passing: Vec<bool> = if print == Print::Text {
+    let mut kept = RowSet::full(values.len());
+    if print == Print::Text {
         let strings = lines.strings(false)?;
-        let kept: Vec<bool> = placed.list().iter().map(|&number| keeps(test, strings.get(number as usize))).collect();
-        values.iter().map(|&place| kept[place as usize]).collect()
+        let places: Vec<bool> = placed.list().iter().map(|&number| keeps(test, strings.get(number as usize))).collect();
+        kept.retain(|row| places[values[row] as usize]);
     } else {
         let mut writer = ValueWriter::new(lines, dict, group, column)?;
         let mut known: HashMap<i64, bool> = HashMap::new();
@@ -189,9 +169,9 @@ fn of_column(
             writer.write(row, 0, &mut text);
             keeps(test, &text)
         };
-        values.iter().enumerate().map(|(row, &value)| *known.entry(value).or_insert_with(|| ask(row))).collect()
-    };
-    Ok(if passing.contains(&true) { Verdict::Rows(passing) } else { Verdict::None })
+        kept.retain(|row| *known.entry(values[row]).or_insert_with(|| ask(row)));
+    }
+    Ok(Matches::of(kept))
 }
 
 fn keeps(test: &FieldTest, value: &[u8]) -> bool {
