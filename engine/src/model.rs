@@ -184,6 +184,13 @@ impl Rows {
         self.metadata_ids.push(metadata_id);
     }
 
+    /// Appends rows with these timestamps, empty lines and no metadata.
+    pub fn push_times(&mut self, timestamps: impl Iterator<Item = i64>) {
+        self.timestamps.extend(timestamps);
+        self.ends.resize(self.timestamps.len(), self.bytes.len() as u32);
+        self.metadata_ids.resize(self.timestamps.len(), 0);
+    }
+
     /// Forgets the rows, keeps the capacity.
     pub fn clear(&mut self) {
         self.timestamps.clear();

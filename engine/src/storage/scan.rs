@@ -232,6 +232,8 @@ pub struct Scan {
 pub struct LeftOut {
     /// Equal to an earlier one.
     pub duplicates: u64,
+    /// Bytes of their lines.
+    pub duplicate_line_bytes: u64,
     /// Deleted on request.
     pub deleted: u64,
 }
@@ -320,11 +322,7 @@ impl Scan {
                 }
                 continue;
             }
-            let window = match (self.direction, bound) {
-                (_, None) => TimeRange::ALL,
-                (Direction::Forward, Some(bound)) => TimeRange { first_ns: i64::MIN, last_ns: bound.first_ns - 1 },
-                (Direction::Backward, Some(bound)) => TimeRange { first_ns: bound.last_ns + 1, last_ns: i64::MAX },
-            };
+            let window = self.window_before(bound);
             let mut taken = Vec::new();
             for (idx, (_, run)) in self.open.iter_mut().enumerate() {
                 let span = run.take(window);
@@ -344,10 +342,30 @@ impl Scan {
                 self.window.extend(picks.map(|(&timestamp, position)| (timestamp, *idx, position as u32)));
             }
             if taken.len() > 1 {
-                self.window.sort_unstable();
+                // The stable sort finds the sorted runs, and merges them.
+                self.window.sort();
             }
             self.drop_duplicates()?;
             return Ok(true);
+        }
+    }
+
+    /// The times up to the next piece, which is at `bound`; if several are open, up to the end of the first of them to
+    /// end: most pieces share little time, and what one has for itself is handed out as it is.
+    fn window_before(&self, bound: Option<TimeRange>) -> TimeRange {
+        let open = || self.open.iter().map(|(_, run)| run).filter(|run| !run.is_exhausted());
+        let is_shared = open().count() > 1;
+        match self.direction {
+            Direction::Forward => {
+                let end_ns = open().filter(|_| is_shared).filter_map(Run::last).min();
+                let bound_ns = bound.map(|time| time.first_ns - 1);
+                TimeRange { first_ns: i64::MIN, last_ns: end_ns.into_iter().chain(bound_ns).min().unwrap_or(i64::MAX) }
+            }
+            Direction::Backward => {
+                let end_ns = open().filter(|_| is_shared).filter_map(Run::first).max();
+                let bound_ns = bound.map(|time| time.last_ns + 1);
+                TimeRange { first_ns: end_ns.into_iter().chain(bound_ns).max().unwrap_or(i64::MIN), last_ns: i64::MAX }
+            }
         }
     }
 
@@ -380,6 +398,7 @@ impl Scan {
                 // Sets are interned in `rows`: equal ids are equal sets.
                 if !seen.insert((rows.line(row), rows.metadata_ids[row])) {
                     duplicates.push(suspects[start + row]);
+                    self.left_out.duplicate_line_bytes += rows.line(row).len() as u64;
                 }
             }
             start = end;
@@ -395,6 +414,10 @@ impl Scan {
     /// Appends the rows of `chunk`, in its order.
     fn render(&mut self, chunk: &[Pick], wanted: Wanted, rows: &mut Rows) -> Result<()> {
         let Some(first) = chunk.first() else { return Ok(()) };
+        if !wanted.lines && !wanted.metadata {
+            rows.push_times(chunk.iter().map(|pick| pick.0));
+            return Ok(());
+        }
         let mut positions = Vec::with_capacity(chunk.len());
         if chunk.iter().all(|pick| pick.1 == first.1) {
             positions.extend(chunk.iter().map(|pick| pick.2));

@@ -23,9 +23,13 @@ pub struct Chunk {
 impl Chunk {
     /// A chunk with so many bytes of lines takes no more rows. Small enough to copy a growing one for a query, large
     /// enough that a memtable has few.
-    pub const LINE_BYTES_FULL: usize = 128 << 10;
+    pub const LINE_BYTES_FULL: usize = 120 << 10;
     /// The same for rows.
     pub const ROWS_FULL: usize = 4096;
+    /// A chunk with more bytes of lines will probably be full: it gets the room for that at once, and little more.
+    const LINE_BYTES_LARGE: usize = Self::LINE_BYTES_FULL / 4;
+    /// Lines are a few hundred bytes long, and the last one may go past the mark.
+    const LINE_BYTES_ROOM: usize = Self::LINE_BYTES_FULL + (8 << 10);
 
     /// Takes no more rows.
     pub fn is_full(&self) -> bool {
@@ -46,6 +50,10 @@ impl Chunk {
 
         let shift = line_start(first);
         let base = self.bytes.len();
+        let needed = base + line_start(last) - shift;
+        if needed > Self::LINE_BYTES_LARGE && needed > self.bytes.capacity() {
+            self.bytes.reserve_exact(needed.max(Self::LINE_BYTES_ROOM) - base);
+        }
         self.bytes.extend_from_slice(&rows.bytes[shift..line_start(last)]);
         self.ends.extend(rows.ends[first..last].iter().map(|&end| (end as usize - shift + base) as u32));
         let mut added = self.bytes.len() - base + (last - first) * 12;

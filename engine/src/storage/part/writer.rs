@@ -116,6 +116,7 @@ impl<'a> PartWriter<'a> {
     pub fn append(&mut self, rows: &Rows) -> Result<()> {
         // Ids in `rows` to ids in ours, found as they come.
         let mut ids = vec![u32::MAX; rows.metadata.len()];
+        let target = self.new.blocks.line_bytes(self.new.level);
         for row in 0..rows.len() {
             let (timestamp, line) = (rows.timestamps[row], rows.line(row));
             debug_assert!(Day::of(timestamp) == self.new.day, "all rows of a part are of its day");
@@ -126,6 +127,11 @@ impl<'a> PartWriter<'a> {
             let id = &mut ids[rows.metadata_ids[row] as usize];
             if *id == u32::MAX {
                 *id = self.rows.metadata.intern(rows.metadata.get(rows.metadata_ids[row]).clone());
+            }
+            // Grown by doubling, it would be up to twice as large as blocks get.
+            let held = &mut self.rows.bytes;
+            if held.capacity() - held.len() < line.len() && held.len() > target / 8 {
+                held.reserve_exact(line.len().max(target - held.len().min(target)));
             }
             self.rows.push(timestamp, line, *id);
         }

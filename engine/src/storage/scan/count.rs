@@ -6,9 +6,8 @@ use crate::storage::error::Result;
 use crate::storage::snapshot::ScanRequest;
 
 impl ScanUnit {
-    /// As [`Self::counts`], and also where blocks overlap: then only rows at times that blocks share are looked at, for
-    /// there may be equal ones. `None` where reading all rows is the better way. Bytes are exact if the request needs
-    /// lines. Blocking.
+    /// As [`Self::counts`], and also where blocks overlap: of the times that blocks share only the timestamps are read,
+    /// and the rows of those that are in several, for there may be equal ones. `None` where rows must be read. Blocking.
     ///
     /// # Errors
     /// When a block cannot be read.
@@ -25,22 +24,13 @@ impl ScanUnit {
             return Ok(None);
         }
         let mut counts = UnitCounts { rows: self.rows, line_bytes: self.bytes };
-        let shared = overlaps(self.pieces.iter().map(Piece::time).collect());
-        let length = |range: &TimeRange| i128::from(range.last_ns) - i128::from(range.first_ns);
-        if shared.iter().map(length).sum::<i128>() > length(&self.time) / 4 {
-            return Ok(None);
-        }
-        for range in shared {
-            let request =
-                ScanRequest { range, need_lines: request.need_lines, need_metadata: false, ..Default::default() };
-            let unique = self.sum(&request)?;
-            for piece in self.pieces.iter().filter(|piece| piece.time().overlaps(&range)) {
-                let own = Self::whole(&self.stream, vec![piece.clone()]).sum(&request)?;
-                counts.rows -= own.rows;
-                counts.line_bytes -= own.line_bytes;
-            }
-            counts.rows += unique.rows;
-            counts.line_bytes += unique.line_bytes;
+        for range in overlaps(self.pieces.iter().map(Piece::time).collect()) {
+            let times = ScanRequest { range, need_lines: false, need_metadata: false, ..Default::default() };
+            let mut scan = self.open(&times, Direction::Forward)?;
+            let mut rows = Rows::default();
+            while scan.next(&mut rows)? {}
+            counts.rows -= scan.left_out().duplicates;
+            counts.line_bytes -= scan.left_out().duplicate_line_bytes;
         }
         Ok(Some(counts))
     }
@@ -60,17 +50,6 @@ impl ScanUnit {
             }
         }
         Ok(true)
-    }
-
-    fn sum(&self, request: &ScanRequest) -> Result<UnitCounts> {
-        let mut scan = self.open(request, Direction::Forward)?;
-        let mut rows = Rows::default();
-        let mut counts = UnitCounts::default();
-        while scan.next(&mut rows)? {
-            counts.rows += rows.len() as u64;
-            counts.line_bytes += rows.bytes.len() as u64;
-        }
-        Ok(counts)
     }
 }
 

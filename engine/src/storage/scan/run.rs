@@ -157,9 +157,7 @@ impl Run {
     pub fn render(&mut self, positions: impl Iterator<Item = usize>, wanted: Wanted, out: &mut Rows) -> Result<()> {
         if !wanted.lines && !wanted.metadata {
             // Counting needs times only: they are here already.
-            out.timestamps.extend(positions.map(|position| self.timestamps[position]));
-            out.ends.resize(out.timestamps.len(), out.bytes.len() as u32);
-            out.metadata_ids.resize(out.timestamps.len(), 0);
+            out.push_times(positions.map(|position| self.timestamps[position]));
             return Ok(());
         }
         let rows = self.rows.as_deref();

@@ -212,7 +212,7 @@ impl LinesEncoder {
                 };
                 let places = template.rows.iter().map(|&row| {
                     let line_start = if row == 0 { 0 } else { rows.ends[row as usize - 1] as usize };
-                    (line_start + token(row).start as usize, usize::from(token(row).len))
+                    (line_start + usize::from(token(row).start), usize::from(token(row).len))
                 });
                 let column = self.string_column(at, print, &rows.bytes, places, streams);
                 self.shaper = shaper;

@@ -126,7 +126,7 @@ impl Shaper {
             let mut end = 0;
             let mut add = |value: u64| hash = (hash.rotate_left(23) ^ value).wrapping_mul(0x9E37_79B9_7F4A_7C15);
             for token in self.tokens(group.first_row) {
-                add(hash_bytes(&line[end..token.start as usize]));
+                add(hash_bytes(&line[end..usize::from(token.start)]));
                 add(token.kind as u64 | u64::from(token.format) << 8);
                 end = token.end();
             }
@@ -222,7 +222,7 @@ impl Shaper {
         let mut end = 0;
         for &at in variables {
             let token = tokens[at as usize];
-            text.extend_from_slice(&line[end..token.start as usize]);
+            text.extend_from_slice(&line[end..usize::from(token.start)]);
             piece_ends.push(text.len() as u32);
             kinds.push(Variable { kind: token.kind, format: token.format });
             end = token.end();
@@ -243,7 +243,7 @@ impl Shaper {
             let variable = template.variables[index];
             let same = token.kind == variable.kind
                 && token.format == variable.format
-                && line[end..token.start as usize] == *template.piece(index);
+                && line[end..usize::from(token.start)] == *template.piece(index);
             if !same {
                 return false;
             }

@@ -55,7 +55,7 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Token {
     /// First byte, from the start of the line.
-    pub(crate) start: u32,
+    pub(crate) start: u16,
     /// Bytes, at least one.
     pub(crate) len: u16,
     pub(crate) kind: Kind,
@@ -65,15 +65,15 @@ pub(crate) struct Token {
 
 impl Token {
     pub(crate) fn end(self) -> usize {
-        self.start as usize + usize::from(self.len)
+        usize::from(self.start) + usize::from(self.len)
     }
 
     pub(crate) fn text(self, line: &[u8]) -> &[u8] {
-        &line[self.start as usize..self.end()]
+        &line[usize::from(self.start)..self.end()]
     }
 }
 
-/// Longer lines are kept as they are: their tokens would cost more than they save.
+/// Longer lines are kept as they are: their tokens would cost more than they save. [`Token::start`] has room for it.
 pub(crate) const LINE_BYTES_MAX: usize = 32 << 10;
 /// Lines of more tokens are kept as they are.
 pub(crate) const TOKENS_MAX: usize = 600;
@@ -177,7 +177,7 @@ struct Cutter<'a> {
 impl Cutter<'_> {
     #[inline]
     fn word(&mut self, start: usize, end: usize) -> usize {
-        self.tokens.push(Token { start: start as u32, len: (end - start) as u16, kind: Kind::Word, format: 0 });
+        self.tokens.push(Token { start: start as u16, len: (end - start) as u16, kind: Kind::Word, format: 0 });
         end
     }
 
@@ -186,7 +186,7 @@ impl Cutter<'_> {
         self.hash = mix(self.hash, hash_bytes(&self.line[self.static_start..start]));
         self.hash = mix(self.hash, kind as u64 | u64::from(format) << 8);
         self.static_start = end;
-        self.tokens.push(Token { start: start as u32, len: (end - start) as u16, kind, format });
+        self.tokens.push(Token { start: start as u16, len: (end - start) as u16, kind, format });
         end
     }
 
