@@ -1,9 +1,11 @@
-//! The test on a member of a JSON line that drops the line: `| json | status >= 500`.
+//! The test on a value of a line that drops the line: `| json | status >= 500`, `| regexp "took (?P<ms>\\d+)" | ms > 9`.
 //!
-//! A storage that keeps lines as templates, text around values, reads one line of a template as the parser would
-//! ([`FieldTest::read`]) and learns where the member lies in all of them; then it asks [`FieldTest::keeps`] about values,
-//! of which there are few, and rebuilds only lines that may pass.
+//! A storage that keeps lines as templates, text around values, finds out where the value lies in all lines of a template:
+//! it reads one of them as the JSON parser would ([`FieldTest::read`]), or looks for the texts around the value
+//! ([`Between`]). Then it asks [`FieldTest::keeps`] about values, of which there are few, and rebuilds only lines that may
+//! pass.
 
+use super::Between;
 use crate::ast::{self, Stage};
 use crate::stage::json::scan::{Member, Members, Token, value};
 use crate::stage::label_filter::{TextMatcher, float_matches};
@@ -14,8 +16,18 @@ const DEPTH_MAX: usize = 8;
 
 /// See the module.
 pub struct FieldTest {
+    parser: FieldParser,
     label: String,
     test: Test,
+}
+
+/// Which stage makes the label of the value.
+#[derive(Debug)]
+pub enum FieldParser {
+    /// `json`: it is a member of the line.
+    Json,
+    /// `regexp`: it stands between two texts.
+    Regexp(Box<Between>),
 }
 
 enum Test {
@@ -56,25 +68,37 @@ impl FieldTest {
     /// A test that the first parser of `stages` and a filter of those right behind it make, if they make one.
     pub(super) fn of_stages(stages: &[Stage]) -> Option<Self> {
         let mut stages = stages.iter().skip_while(|stage| matches!(stage, Stage::LineFilter(_)));
-        if !matches!(stages.next(), Some(Stage::Json { extractions }) if extractions.is_empty()) {
-            return None;
-        }
+        let (parser, group) = match stages.next()? {
+            Stage::Json { extractions } if extractions.is_empty() => (FieldParser::Json, None),
+            Stage::Regexp(pattern) => {
+                let (between, group) = Between::of(pattern)?;
+                (FieldParser::Regexp(Box::new(between)), Some(group))
+            }
+            _ => return None,
+        };
         // All of them have to hold, and none changes what another one looks at.
-        stages
+        let (label, test) = stages
             .map_while(|stage| if let Stage::LabelFilter(filter) = stage { Some(filter) } else { None })
-            .find_map(Self::of)
+            .find_map(|filter| Self::of(filter, group.as_deref()))?;
+        Some(Self { parser, label, test })
     }
 
-    fn of(filter: &ast::LabelFilter) -> Option<Self> {
+    /// The label of a test in `filter`, and the test: any label if `group` is none.
+    fn of(filter: &ast::LabelFilter, group: Option<&str>) -> Option<(String, Test)> {
         let (label, test) = match filter {
-            ast::LabelFilter::And(left, right) => return Self::of(left).or_else(|| Self::of(right)),
+            ast::LabelFilter::And(left, right) => return Self::of(left, group).or_else(|| Self::of(right, group)),
             ast::LabelFilter::Number { name, op, value } => (name, Test::Number { op: *op, value: *value }),
             ast::LabelFilter::Text(matcher) => (&matcher.name, Test::Text(TextMatcher::new(matcher).ok()?)),
             _ => return None,
         };
         // Both kinds of names say something else than what a member is called.
         let is_plain = !label.starts_with("__") && !label.ends_with("_extracted");
-        is_plain.then(|| Self { label: label.clone(), test })
+        (is_plain && group.is_none_or(|group| group == label)).then(|| (label.clone(), test))
+    }
+
+    /// Where the value comes from.
+    pub fn parser(&self) -> &FieldParser {
+        &self.parser
     }
 
     /// The label that is compared. The test says nothing about entries whose stream or metadata has this label.
@@ -171,6 +195,9 @@ mod tests {
         check("| json | __error__=``", None);
         check("| json | status_extracted >= 500", None);
         check("| line_format `x` | json | status >= 500", None);
+        check(r#"|= "x" | regexp "took (?P<ms>[0-9]+) ms" | other="x" | ms > 9"#, Some("ms"));
+        check(r#"| regexp "took (?P<ms>[0-9]+) ms" | other > 9"#, None);
+        check(r#"| regexp "took (?P<ms>.+) ms" | ms > 9"#, None);
     }
 
     #[test]

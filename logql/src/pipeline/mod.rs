@@ -22,6 +22,7 @@
 //! The stages themselves are in [`crate::stage`]. Nothing is compiled per line, and nothing is allocated once the
 //! scratch has grown to the size of the lines.
 
+mod between;
 mod compile;
 mod fields;
 mod hints;
@@ -43,7 +44,8 @@ use crate::line_filter::CompiledLineFilter;
 use crate::stage::Step;
 use crate::stage::early::EarlyFilters;
 use crate::stage::unwrap::Unwrap;
-pub use fields::{FieldTest, FieldValue, Fields};
+pub use between::Between;
+pub use fields::{FieldParser, FieldTest, FieldValue, Fields};
 pub use hints::FieldHint;
 use names::{NameId, Names};
 use needs::Needs;

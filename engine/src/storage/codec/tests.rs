@@ -318,11 +318,10 @@ fn flipped_filter_rows_are_noticed() {
     }
 }
 
-/// Removes what the field test of `| json <filter>` drops, and checks that the pipeline drops it too. Returns how many rows
-/// are left.
+/// Removes what the field test of `stages` drops, and checks that the pipeline drops it too. Returns how many rows are left.
 #[track_caller]
-fn check_fields(rows: &Rows, filter: &str) -> usize {
-    let expr = parse_log_selector(&format!("{{a=\"b\"}} | json | {filter}")).unwrap();
+fn check_fields(rows: &Rows, stages: &str) -> usize {
+    let expr = parse_log_selector(&format!("{{a=\"b\"}} {stages}")).unwrap();
     let stream = StreamContext::new(Labels::from_pairs([("a", "b")]));
     let mut left = rows.len();
     for wanted in [WantedLabels::All, WantedLabels::None] {
@@ -338,7 +337,7 @@ fn check_fields(rows: &Rows, filter: &str) -> usize {
         for row in (0..rows.len()).filter(|&row| !kept.contains(row)) {
             let entry = Entry { timestamp_ns: rows.timestamps[row], line: rows.line(row), metadata: &[] };
             let line = String::from_utf8_lossy(rows.line(row)).into_owned();
-            assert!(pipeline.run(&stream, &entry, &mut scratch).is_none(), "{filter} keeps {line}");
+            assert!(pipeline.run(&stream, &entry, &mut scratch).is_none(), "{stages} keeps {line}");
         }
         left = kept.count();
     }
@@ -361,7 +360,7 @@ fn lines_with_other_members_are_not_rebuilt() {
     let rows = rows_of(&lines);
     // Few are left beside the matches: ids that look like numbers make templates of their own.
     let check = |filter: &str, matches: usize| {
-        let left = check_fields(&rows, filter);
+        let left = check_fields(&rows, &format!("| json | {filter}"));
         assert!((matches..=matches + 20).contains(&left), "{filter}: {left} left of {matches} that match");
     };
     check("status >= 500", 10);
@@ -435,7 +434,84 @@ proptest! {
         let lines: Vec<_> = lines.iter().flat_map(|line| vec![(1, line.clone(), 0); copies]).collect();
         let rows = rows_of(&lines);
         for filter in ["status >= 500", "status != 7", r#"status="x""#, r#"status!="x""#, r#"status=~"[x ]+""#, "a_status < 100", r#"b=~"x.*""#, r#"__error__="" | status < 300"#, r#"a="x" and status > 9"#] {
-            check_fields(&rows, filter);
+            check_fields(&rows, &format!("| json | {filter}"));
         }
     }
+}
+
+#[test]
+fn lines_with_other_values_between_texts_are_not_rebuilt() {
+    let line = |i: u64| {
+        let user = ["synapse", "key_vault", "it took 9 ms"][i as usize % 3];
+        let level = ["LOG", "WARN"][i as usize % 2];
+        format!(
+            "2026-11-22 15:20:{:02} UTC [{}] \"{user}\"@db {level}: took {}.{:03} ms in {i}",
+            i % 60,
+            i % 9000,
+            i % 50,
+            i
+        )
+    };
+    let of_users = |users: &[u64]| -> Vec<_> {
+        let lines = (0..600_u64).filter(|i| users.contains(&(i % 3)));
+        lines.map(|i| (1_000_000, line(i).into_bytes(), 0)).collect()
+    };
+    let check = |users: &[u64], stages: &str, matches: usize, left: usize| {
+        let rows = rows_of(&of_users(users));
+        let found = check_fields(&rows, stages);
+        assert!((matches..=left).contains(&found), "{stages}: {found} left of {matches} that match");
+    };
+    let took = r#"| regexp "took (?P<ms>[0-9.]+) ms""#;
+    check(&[0, 1], &format!("{took} | ms >= 45"), 40, 60);
+    check(&[0, 1], &format!("{took} | ms > 900"), 0, 20);
+    check(&[0, 1], r#"| regexp "db (?P<level>[A-Z]+): " | level="WARN""#, 200, 220);
+    check(&[0, 1], r#"| regexp "in (?P<row>\\d+)" | row < 9"#, 6, 30);
+    // The user's name has the text in it.
+    check(&[0, 1, 2], &format!("{took} | ms > 900"), 0, 600);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+    #[test]
+    fn tests_between_texts_drop_what_the_pipeline_drops(
+        shapes in prop::collection::vec(timed_lines(), 1..4),
+    ) {
+        let lines: Vec<_> = shapes.concat().into_iter().map(|line| (1, line, 0)).collect();
+        let rows = rows_of(&lines);
+        for stages in [
+            r#"| regexp "took (?P<x>[0-9.]+) ms" | x > 20"#,
+            r#"| regexp "took (?P<x>[0-9]+)" | x != 7"#,
+            r#"| regexp "took (?P<x>\\S+) " | x="abc""#,
+            r#"| regexp "took (?P<x>[^ ]*)" | x!="7""#,
+            r#"| regexp "took (?P<x>[^ ]*)" | x!="a""#,
+            r#"| regexp "took=\"(?P<x>[^\"]*)\"" | x=~"[0-9]+""#,
+            r#"| regexp "ok (?P<x>\\d+(?:\\.\\d+)?)m" | x < 30"#,
+        ] {
+            check_fields(&rows, stages);
+        }
+    }
+}
+
+/// Lines of one shape: texts that are the same in all of them, among these one again and again, and values that are not.
+fn timed_lines() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    let text = |texts: &'static [&str]| prop::sample::select(texts).prop_map(|text| vec![text.as_bytes().to_vec()]);
+    let values = |value: BoxedStrategy<Vec<u8>>| prop::collection::vec(value, 40);
+    let word = prop_oneof![4 => "[a-c]{1,3}", 1 => Just("took".to_owned()), 1 => Just("to".to_owned())];
+    let name =
+        prop_oneof![4 => "[a-c]{1,3} [a-c]", 2 => (0..60).prop_map(|n| format!("it took {n} ms")), 1 => "[a-c] to"];
+    let value = prop_oneof![
+        3 => values((0..60_u32).prop_map(|n| n.to_string().into_bytes()).boxed()),
+        3 => values((0..60_u32, 0..999_u32).prop_map(|(n, d)| format!("{n}.{d}").into_bytes()).boxed()),
+        2 => values(word.prop_map(String::into_bytes).boxed()),
+        3 => values(name.prop_map(|name| format!("\"{name}\"").into_bytes()).boxed()),
+        1 => values(prop_oneof![Just("\u{FFFD}ß".into()), Just(b"a\xFF".to_vec()), Just(b"a".to_vec())].boxed()),
+        2 => text(&["7", "30.5", "abc", ""]),
+    ];
+    let before = text(&["took ", "took ", "took ", "took ", "took=\"", "ok ", ": ", ""]);
+    let behind = text(&[" ms ", " ms ", " ms", "ms", "\"", " ", ""]);
+    prop::collection::vec((before, value, behind), 1..4).prop_map(|clauses| {
+        let places: Vec<Vec<Vec<u8>>> = clauses.into_iter().flat_map(|(a, b, c)| [a, b, c]).collect();
+        let line = |row: usize| places.iter().flat_map(|values| values[row % values.len()].clone()).collect();
+        (0..40).map(line).collect()
+    })
 }

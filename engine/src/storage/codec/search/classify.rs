@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 use super::super::dict::{Template, TemplateDict};
 use super::super::lines::clock::Format;
 use super::super::lines::token::Kind;
-use super::needle::{Charset, Pattern};
+use super::needle::{Charset, Pattern, bits, positions};
 
 /// More ways to lie across variables are not told apart: the rows are rendered instead.
 const ALIGNMENTS_MAX: usize = 64;
@@ -103,14 +103,22 @@ fn meets(pattern: &Pattern, piece: &[u8]) -> Meets {
     let len = needle.len();
     let mut meets =
         Meets { through: 0, ends: 0, begins: 0, len: piece.len().min(usize::from(u8::MAX)) as u8, contains: false };
-    meets.contains = pattern.finder.find(piece).is_some();
-    for at in 1..len {
+    let inner = positions(1, len - 1);
+    let (Some(&first), Some(&last)) = (piece.first(), piece.last()) else {
+        meets.through = inner;
+        return meets;
+    };
+    meets.contains = piece.len() >= len && pattern.finder.find(piece).is_some();
+    // Most pieces are punctuation, which most needles have little of.
+    for at in bits(pattern.places(first) & inner) {
         let rest = &needle[at..];
         if piece.len() < rest.len() {
             meets.through |= u64::from(rest.starts_with(piece)) << at;
         } else {
             meets.ends |= u64::from(piece.starts_with(rest)) << at;
         }
+    }
+    for at in bits(pattern.places(last) << 1 & inner) {
         meets.begins |= u64::from(piece.ends_with(&needle[..at])) << at;
     }
     meets
@@ -131,10 +139,7 @@ fn walk(pattern: &Pattern, template: Template<'_>, ids: &[u32], meets: &[Meets])
             if is_string(variable.kind) { in_strings = true } else { elsewhere = true }
         }
         left |= positions(1, inside.min(len - 1));
-        let mut entries = reached;
-        while entries != 0 {
-            let at = entries.trailing_zeros() as usize;
-            entries &= entries - 1;
+        for at in bits(reached) {
             let end = pattern.run_end(charset, at);
             elsewhere |= end == len;
             left |= positions(at + 1, end.min(len - 1));
@@ -149,11 +154,6 @@ fn walk(pattern: &Pattern, template: Template<'_>, ids: &[u32], meets: &[Meets])
         reached = moved | piece.begins;
     }
     (in_strings, elsewhere)
-}
-
-/// The bits `from..=to`.
-fn positions(from: usize, to: usize) -> u64 {
-    if to < from { 0 } else { (!0 >> (63 - to)) & (!0 << from) }
 }
 
 /// True for kinds whose values are in a vocabulary, so that one search of it finds the needle in all columns.

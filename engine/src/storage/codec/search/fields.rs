@@ -1,11 +1,12 @@
-//! The rows of one block that a test on a JSON member may keep, found from templates and one column each.
+//! The rows of one block that a test on a value may keep, found from templates and one column each; here of a JSON member,
+//! in [`super::between`] of what stands between two texts.
 //!
 //! All lines of a template read the same but for its variables. So one line of it, with placeholders for these, is read as
 //! the parser would; if every variable is (part of) a value there, the parser takes the same way through all of them, and
 //! the tested member is the same piece of text or the same variable in all.
 
 use hashbrown::HashMap;
-use logstack_logql::pipeline::{FieldTest, FieldValue, Fields};
+use logstack_logql::pipeline::{FieldParser, FieldTest, FieldValue, Fields};
 
 use super::super::dict::{Template, TemplateDict};
 use super::super::error::{Result, damaged};
@@ -13,6 +14,7 @@ use super::super::lines::column::{Print, Values};
 use super::super::lines::decode::{Loader, TemplateLines, ValueWriter};
 use super::super::lines::token::Kind;
 use super::super::rowset::RowSet;
+use super::between;
 use super::block::Matches;
 
 /// A template's line in one block: with the strings that are the same in all of its rows (long names, as a rule), and
@@ -83,18 +85,22 @@ pub(crate) fn narrow(
     loader: &Loader<'_>,
     rows: &mut RowSet,
 ) -> Result<()> {
-    lines.load_strings(loader)?;
-    // Seldom any: quotes separate words.
-    let quoted = lines.strings(false)?.with_byte(b'"', b'\\');
-    let mut kept = Vec::with_capacity(lines.groups.len());
-    for group in 0..lines.groups.len() {
-        kept.push(kept_of(test, lines, dict, loader, &quoted, group)?);
-    }
+    let kept = match test.parser() {
+        FieldParser::Json => kept(test, lines, dict, loader)?,
+        FieldParser::Regexp(between) => between::kept(test, between, lines, dict, loader)?,
+    };
     rows.intersect(&Matches::in_block(&kept, &lines.order));
     Ok(())
 }
 
-/// The rows of a template that may pass: all, where that cannot be told.
+/// Of each group the rows that may pass: all, where that cannot be told.
+fn kept(test: &FieldTest, lines: &mut TemplateLines, dict: &TemplateDict, loader: &Loader<'_>) -> Result<Vec<Matches>> {
+    lines.load_strings(loader)?;
+    // Seldom any: quotes separate words.
+    let quoted = lines.strings(false)?.with_byte(b'"', b'\\');
+    (0..lines.groups.len()).map(|group| kept_of(test, lines, dict, loader, &quoted, group)).collect()
+}
+
 fn kept_of(
     test: &FieldTest,
     lines: &mut TemplateLines,
@@ -122,7 +128,7 @@ fn kept_of(
     let first = sample.placeholders.partition_point(|placeholder| placeholder.end <= start);
     match sample.placeholders.get(first) {
         Some(placeholder) if (placeholder.start, placeholder.end) == (start, end) => {
-            of_column(test, lines, dict, loader, group, placeholder.column)
+            of_column(&|value| keeps(test, value), lines, dict, loader, group, placeholder.column)
         }
         // Text around a variable.
         Some(placeholder) if placeholder.start < end => Ok(Matches::All),
@@ -140,8 +146,8 @@ fn has_any(lines: &mut TemplateLines, group: usize, column: usize, numbers: &[u3
 }
 
 /// Asks about each value of a column once.
-fn of_column(
-    test: &FieldTest,
+pub(super) fn of_column(
+    keeps: &dyn Fn(&[u8]) -> bool,
     lines: &mut TemplateLines,
     dict: &TemplateDict,
     loader: &Loader<'_>,
@@ -158,7 +164,7 @@ fn of_column(
     let mut kept = RowSet::full(values.len());
     if print == Print::Text {
         let strings = lines.strings(false)?;
-        let places: Vec<bool> = placed.list().iter().map(|&number| keeps(test, strings.get(number as usize))).collect();
+        let places: Vec<bool> = placed.list().iter().map(|&number| keeps(strings.get(number as usize))).collect();
         kept.retain(|row| places[values[row] as usize]);
     } else {
         let mut writer = ValueWriter::new(lines, dict, group, column)?;
@@ -167,14 +173,14 @@ fn of_column(
         let mut ask = |row: usize| {
             text.clear();
             writer.write(row, 0, &mut text);
-            keeps(test, &text)
+            keeps(&text)
         };
         kept.retain(|row| *known.entry(values[row]).or_insert_with(|| ask(row)));
     }
     Ok(Matches::of(kept))
 }
 
-fn keeps(test: &FieldTest, value: &[u8]) -> bool {
+pub(super) fn keeps(test: &FieldTest, value: &[u8]) -> bool {
     match std::str::from_utf8(value) {
         // Parsers put a blank in place of it.
         Ok(text) => text.contains(char::REPLACEMENT_CHARACTER) || test.keeps(Some(text)),

@@ -9,6 +9,7 @@
 //!
 //! The answer is that of a scan of all lines, always.
 
+mod between;
 pub(crate) mod block;
 pub(crate) mod classify;
 pub(crate) mod fields;

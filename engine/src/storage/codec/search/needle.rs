@@ -82,6 +82,8 @@ pub(crate) struct Pattern {
     pub(crate) finder: Finder<'static>,
     /// Of each charset and position, where the run of its bytes ends.
     runs: [[u8; NEEDLE_BYTES_MAX + 1]; CHARSETS],
+    /// Of each byte, where the needle has it: bits.
+    places: Box<[u64; 256]>,
 }
 
 impl Pattern {
@@ -105,8 +107,10 @@ impl Pattern {
             }
             runs[charset as usize][len] = len as u8;
         }
+        let mut places = Box::new([0; 256]);
+        bytes.iter().enumerate().for_each(|(at, &byte)| places[usize::from(byte)] |= 1 << at);
         let finder = Finder::new(&bytes).into_owned();
-        Some(Self { bytes, ignore_case: needle.ignore_case, finder, runs })
+        Some(Self { bytes, ignore_case: needle.ignore_case, finder, runs, places })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -117,6 +121,12 @@ impl Pattern {
     #[inline]
     pub(crate) fn run_end(&self, charset: Charset, at: usize) -> usize {
         usize::from(self.runs[charset as usize][at])
+    }
+
+    /// Where it has `byte`: bit `p` for position `p`.
+    #[inline]
+    pub(crate) fn places(&self, byte: u8) -> u64 {
+        self.places[usize::from(byte)]
     }
 
     /// True when all of it is of `charset`.
@@ -144,4 +154,18 @@ impl Pattern {
         scratch.extend(text.iter().map(u8::to_ascii_lowercase));
         self.finder.find(scratch).is_some()
     }
+}
+
+/// The bits `from..=to`.
+pub(crate) fn positions(from: usize, to: usize) -> u64 {
+    if to < from { 0 } else { (!0 >> (63 - to)) & (!0 << from) }
+}
+
+/// The places of the bits of `set`, ascending.
+pub(crate) fn bits(mut set: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let at = (set != 0).then(|| set.trailing_zeros() as usize)?;
+        set &= set - 1;
+        Some(at)
+    })
 }
