@@ -52,14 +52,17 @@ pub struct TemplateDict {
     pieces: OnceLock<Pieces>,
 }
 
-/// The distinct pieces of all templates: punctuation between variables repeats a lot, so a search looks at each once.
+/// The distinct pieces of all templates: punctuation between variables repeats a lot, so a search looks at each once, front
+/// to back.
 #[derive(Debug, Clone)]
 pub(crate) struct Pieces {
-    /// For each piece of each template, in order, its place in `distinct`.
+    /// For each piece of each template, in order, its place in `ends`.
     pub(crate) ids: Vec<u32>,
-    /// Start and end in `text` and `folded`.
-    pub(crate) distinct: Vec<(u32, u32)>,
-    /// The text of the templates in lower case (ASCII).
+    /// Where they end in `text` and `folded`.
+    pub(crate) ends: Vec<u32>,
+    /// One behind the other.
+    pub(crate) text: Vec<u8>,
+    /// The same in lower case (ASCII).
     pub(crate) folded: Vec<u8>,
 }
 
@@ -181,26 +184,25 @@ impl TemplateDict {
             let mut numbers: HashMap<&[u8], u32> = HashMap::new();
             let mut pieces = Pieces {
                 ids: Vec::with_capacity(self.piece_ends.len()),
-                distinct: Vec::new(),
-                folded: self.text.to_ascii_lowercase(),
+                ends: Vec::new(),
+                text: Vec::new(),
+                folded: Vec::new(),
             };
             let mut start = 0;
             for &end in &self.piece_ends {
-                let new = pieces.distinct.len() as u32;
-                let id = *numbers.entry(&self.text[start as usize..end as usize]).or_insert(new);
+                let piece = &self.text[start as usize..end as usize];
+                let new = pieces.ends.len() as u32;
+                let id = *numbers.entry(piece).or_insert(new);
                 if id == new {
-                    pieces.distinct.push((start, end));
+                    pieces.text.extend_from_slice(piece);
+                    pieces.ends.push(pieces.text.len() as u32);
                 }
                 pieces.ids.push(id);
                 start = end;
             }
+            pieces.folded = pieces.text.to_ascii_lowercase();
             pieces
         })
-    }
-
-    /// The text of all pieces.
-    pub(crate) fn text(&self) -> &[u8] {
-        &self.text
     }
 
     /// Where the pieces of template `number` begin in [`Pieces::ids`].

@@ -8,7 +8,7 @@
 
 use hashbrown::HashMap;
 
-use super::super::dict::{Template, TemplateDict};
+use super::super::dict::{Pieces, Template, TemplateDict};
 use super::super::lines::clock::Format;
 use super::super::lines::token::Kind;
 use super::needle::{Charset, Pattern, bits, positions};
@@ -70,9 +70,7 @@ struct Meets {
 /// Classifies all templates.
 pub(crate) fn classify(pattern: &Pattern, dict: &TemplateDict) -> Classes {
     let pieces = dict.pieces();
-    let text = if pattern.ignore_case { &pieces.folded } else { dict.text() };
-    let meets: Vec<Meets> =
-        pieces.distinct.iter().map(|&(start, end)| meets(pattern, &text[start as usize..end as usize])).collect();
+    let meets = meets_of(pattern, pieces);
     let mut classes = Classes {
         everywhere: vec![false; dict.len()],
         in_strings: vec![false; dict.len()],
@@ -98,6 +96,27 @@ pub(crate) fn classify(pattern: &Pattern, dict: &TemplateDict) -> Classes {
     classes
 }
 
+/// How each of the distinct pieces meets the needle.
+fn meets_of(pattern: &Pattern, pieces: &Pieces) -> Vec<Meets> {
+    let text = if pattern.ignore_case { &pieces.folded } else { &pieces.text };
+    let mut all = Vec::with_capacity(pieces.ends.len());
+    let (mut start, mut found) = (0, pattern.finder.find(text));
+    for &end in &pieces.ends {
+        let end = end as usize;
+        let mut meets = meets(pattern, &text[start..end]);
+        // One search of all text: it also finds what goes on in the next piece.
+        while let Some(at) = found.filter(|&at| at < end) {
+            meets.contains |= at + pattern.len() <= end;
+            let next = if meets.contains { end } else { at + 1 };
+            found = pattern.finder.find(&text[next..]).map(|at| next + at);
+        }
+        all.push(meets);
+        start = end;
+    }
+    all
+}
+
+/// But for whether the piece contains it.
 fn meets(pattern: &Pattern, piece: &[u8]) -> Meets {
     let needle = &pattern.bytes;
     let len = needle.len();
@@ -108,7 +127,6 @@ fn meets(pattern: &Pattern, piece: &[u8]) -> Meets {
         meets.through = inner;
         return meets;
     };
-    meets.contains = piece.len() >= len && pattern.finder.find(piece).is_some();
     // Most pieces are punctuation, which most needles have little of.
     for at in bits(pattern.places(first) & inner) {
         let rest = &needle[at..];
