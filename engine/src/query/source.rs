@@ -34,7 +34,7 @@ pub struct PlannedUnit {
 
 impl PlannedUnit {
     /// Starts reading what `pipeline` may pass. Label filters that stand in front of it look at stream and metadata only
-    /// (`| detected_level="error"`), so they are asked before a line is rebuilt; so is a test on one member of a JSON line.
+    /// (`| detected_level="error"`), so they are asked before a line is rebuilt; so is a test on one value in it.
     ///
     /// # Errors
     /// As [`ScanUnit::open`].

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ScanUnit: pieces that overlap in time -> Run: one piece, opened, filtered, sorted by time
-//!                                       -> windows between the starts of pieces -> merged -> chunks of rows
+//!                                       -> windows between starts and ends of pieces -> merged -> chunks of rows
 //! ```
 //!
 //! A piece is opened when the scan reaches it, so that a scan that stops early opens little, and dropped when it is
@@ -297,7 +297,7 @@ impl Scan {
         Ok(true)
     }
 
-    /// Opens what comes next, and takes all rows that no unopened piece can precede. False when nothing is left.
+    /// Opens what comes next, and takes rows that no unopened piece can precede. False when nothing is left.
     fn fill_window(&mut self) -> Result<bool> {
         self.open.retain(|(_, run)| !run.is_exhausted());
         loop {
@@ -357,12 +357,12 @@ impl Scan {
         let is_shared = open().count() > 1;
         match self.direction {
             Direction::Forward => {
-                let end_ns = open().filter(|_| is_shared).filter_map(Run::last).min();
+                let end_ns = is_shared.then(|| open().filter_map(Run::last).min()).flatten();
                 let bound_ns = bound.map(|time| time.first_ns - 1);
                 TimeRange { first_ns: i64::MIN, last_ns: end_ns.into_iter().chain(bound_ns).min().unwrap_or(i64::MAX) }
             }
             Direction::Backward => {
-                let end_ns = open().filter(|_| is_shared).filter_map(Run::first).max();
+                let end_ns = is_shared.then(|| open().filter_map(Run::first).max()).flatten();
                 let bound_ns = bound.map(|time| time.last_ns + 1);
                 TimeRange { first_ns: end_ns.into_iter().chain(bound_ns).max().unwrap_or(i64::MIN), last_ns: i64::MAX }
             }

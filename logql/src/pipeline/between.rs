@@ -24,7 +24,9 @@ impl Between {
     pub(super) fn of(pattern: &str) -> Option<(Self, String)> {
         let NamedRegex { regex, names } = regexp::compile(pattern).ok()?;
         let [None, Some(name)] = &names[..] else { return None };
-        let hir = ParserBuilder::new().utf8(false).build().parse(regex.as_str()).ok()?;
+        let mut parser = ParserBuilder::new();
+        parser.utf8(false);
+        let hir = parser.build().parse(regex.as_str()).ok()?;
         let HirKind::Concat(parts) = hir.kind() else { return None };
         let (before, group, after) = match &parts[..] {
             [before, group] => (text(before)?, group, Box::default()),
@@ -32,13 +34,18 @@ impl Between {
             _ => return None,
         };
         let HirKind::Capture(group) = group.kind() else { return None };
+        let value = group.sub.to_string();
+        // A repetition of a repetition is printed as something else.
+        if parser.build().parse(&value).ok()? != *group.sub {
+            return None;
+        }
         let mut is_in_values = [false; 256];
         add_bytes(&group.sub, &mut is_in_values)?;
         if after.first().is_some_and(|&first| is_in_values[usize::from(first)]) {
             return None;
         }
         let end = if after.is_empty() { "" } else { "$" };
-        let value = Regex::new(&format!("^(?:{}){end}", group.sub)).ok()?;
+        let value = Regex::new(&format!("^(?:{value}){end}")).ok()?;
         Some((Self { before, after, is_in_values, value }, name.clone()))
     }
 
@@ -77,7 +84,10 @@ fn text(hir: &Hir) -> Option<Box<[u8]>> {
 fn add_bytes(hir: &Hir, bytes: &mut [bool; 256]) -> Option<()> {
     match hir.kind() {
         HirKind::Empty => {}
-        HirKind::Literal(literal) => literal.0.iter().for_each(|&byte| bytes[usize::from(byte)] = true),
+        HirKind::Literal(literal) => {
+            literal.0.iter().for_each(|&byte| bytes[usize::from(byte)] = true);
+            add_high_bytes(!literal.0.is_ascii(), bytes);
+        }
         HirKind::Class(Class::Bytes(class)) => {
             class.iter().for_each(|range| bytes[range.start().into()..=range.end().into()].fill(true));
         }
@@ -85,8 +95,7 @@ fn add_bytes(hir: &Hir, bytes: &mut [bool; 256]) -> Option<()> {
             for range in class.iter() {
                 let (start, end) = (range.start() as usize, range.end() as usize);
                 bytes[start.min(0x80)..(end + 1).min(0x80)].fill(true);
-                // Bytes of longer characters, or of what is none and is read as one.
-                bytes[0x80..].iter_mut().for_each(|byte| *byte |= end >= 0x80);
+                add_high_bytes(end >= 0x80, bytes);
             }
         }
         HirKind::Look(_) | HirKind::Capture(_) => return None,
@@ -96,6 +105,11 @@ fn add_bytes(hir: &Hir, bytes: &mut [bool; 256]) -> Option<()> {
         }
     }
     Some(())
+}
+
+/// Bytes of longer characters, or of what is none and is read as one.
+fn add_high_bytes(has_longer: bool, bytes: &mut [bool; 256]) {
+    bytes[0x80..].iter_mut().for_each(|byte| *byte |= has_longer);
 }
 
 #[cfg(test)]
@@ -128,6 +142,8 @@ mod tests {
         check(r"(?i)took=(?P<took>\d+)", None);
         check(r"a=(?P<a>\d+) b=(?P<b>\d+)", None);
         check(r"größe=(?P<a>\d+)", None);
+        check(r"took (?P<ms>(?:\d+)?)", None);
+        check(r"took (?P<ms>(?:\d{2})?) ms", None);
     }
 
     #[test]
@@ -156,5 +172,7 @@ mod tests {
         let (between, _) = Between::of(r"path=(?P<path>\S+)").unwrap();
         assert_eq!(between.value(b"a\xFFb"), None);
         assert_eq!(between.value("aß".as_bytes()), Some("aß".as_bytes()));
+        let (between, _) = Between::of(r"took (?P<x>\d+\x{FFFD}?)").unwrap();
+        assert!(between.is_in_values(0xFF));
     }
 }

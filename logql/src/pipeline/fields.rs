@@ -106,7 +106,7 @@ impl FieldTest {
         &self.label
     }
 
-    /// False when a line in which the member is `value` (`None`: there is no such member) is dropped for certain.
+    /// False when a line with this value (`None`: with none) is dropped for certain.
     pub fn keeps(&self, value: Option<&str>) -> bool {
         match (&self.test, value) {
             (Test::Number { .. }, None) => false,

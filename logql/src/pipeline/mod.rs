@@ -14,7 +14,8 @@
 //! - `compile.rs`: syntax tree to steps, which labels anybody needs
 //! - `order.rs`: what is evaluated before the stages: pushed-down filters, label filters on metadata
 //! - `hints.rs`: text that a line must contain to pass label filters behind parsers
-//! - `fields.rs`: the test on a JSON member that drops a line, for a storage that knows where members lie
+//! - `fields.rs`: the test on a value that drops a line, for a storage that knows where values lie; `between.rs`: where
+//!   `regexp` finds them
 //! - `state.rs`: the labels of one line
 //! - `names.rs`, `needs.rs`: label names as numbers; the names that somebody looks at
 //! - `output.rs`: what the consumer reads
@@ -200,7 +201,7 @@ impl Pipeline {
         &self.hints
     }
 
-    /// What decides about a line by a single member of it, if something does. A storage may ask before it rebuilds the
+    /// What decides about a line by a single value in it, if something does. A storage may ask before it rebuilds the
     /// line; [`Self::run`] does not need it.
     pub fn field_test(&self) -> Option<&Arc<FieldTest>> {
         self.field_test.as_ref()

@@ -204,7 +204,8 @@ fn best(evaluation: &Evaluation, plan: &Arc<Plan>) -> Result<Vec<Candidate>, Err
             candidates.extend(worker.best);
         }
         candidates.sort_unstable();
-        candidates.truncate(plan.limit);
+        let dropped = candidates.drain(plan.limit.min(candidates.len())..);
+        evaluation.control.release(dropped.map(|candidate| candidate.bytes()).sum());
         if candidates.len() == plan.limit
             && let Some(last) = candidates.last()
         {

@@ -252,7 +252,7 @@ impl Worker {
     }
 
     fn scan(&mut self, plan: &Plan, planned: &PlannedUnit, control: &Control) -> Result<(), Error> {
-        if self.count_unopened(plan, planned)? {
+        if self.count_unopened(plan, planned, control)? {
             return Ok(());
         }
         // The labels of the stream tell the series: its rows are counted by their times alone.
@@ -290,7 +290,7 @@ impl Worker {
     }
 
     /// Counts a unit by its metadata, if that is exact.
-    fn count_unopened(&mut self, plan: &Plan, planned: &PlannedUnit) -> Result<bool, Error> {
+    fn count_unopened(&mut self, plan: &Plan, planned: &PlannedUnit, control: &Control) -> Result<bool, Error> {
         if plan.sampling == Sampling::Unwrapped || plan.kind != Kind::Sum || !plan.request.filters.is_empty() {
             return Ok(false);
         }
@@ -298,7 +298,7 @@ impl Worker {
         if !plan.is_decided_by_stream(planned)? {
             return Ok(false);
         }
-        let Some(counts) = planned.unit.count(&plan.request)? else { return Ok(false) };
+        let Some(counts) = planned.unit.count(&plan.request, || control.check())? else { return Ok(false) };
         let value = match plan.sampling {
             Sampling::LineBytes => counts.line_bytes,
             _ => counts.rows,

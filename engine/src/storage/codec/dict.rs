@@ -120,11 +120,6 @@ impl TemplateDict {
         self.len() == 0
     }
 
-    /// Bytes in memory, about: what a cache should count.
-    pub fn memory_bytes(&self) -> usize {
-        self.text.capacity() + self.piece_ends.capacity() * 4 + self.variables.capacity() * 2 + self.len() * 20
-    }
-
     /// The template `number`, if there is one.
     pub(crate) fn get(&self, number: usize) -> Option<Template<'_>> {
         let end = *self.variable_ends.get(number)? as usize;

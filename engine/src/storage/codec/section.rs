@@ -190,7 +190,10 @@ thread_local! {
 /// The bytes of one section as they are on disk, checked.
 pub(crate) fn read_stored(source: &dyn BlockSource, section: &Section) -> Result<Bytes> {
     let (offset, len) = (u64::from(section.offset), section.stored_bytes as usize);
-    let stored = source.read(offset, len).map_err(|source| Error::Read { offset, len, source })?;
+    let stored = source.read(offset, len).map_err(|source| match source.kind() {
+        std::io::ErrorKind::UnexpectedEof => damaged("section ends behind the block"),
+        _ => Error::Read { offset, len, source },
+    })?;
     if xxh3_64(&stored) != section.checksum {
         return Err(damaged("section does not match its checksum"));
     }

@@ -26,8 +26,9 @@ impl Chunk {
     pub const LINE_BYTES_FULL: usize = 120 << 10;
     /// The same for rows.
     pub const ROWS_FULL: usize = 4096;
-    /// A chunk with more bytes of lines will probably be full: it gets the room for that at once, and little more.
-    const LINE_BYTES_LARGE: usize = Self::LINE_BYTES_FULL / 4;
+    /// A chunk with more bytes of lines will probably be full: it gets the room for that at once, and little more. That is
+    /// not counted, as little as what doubling would get it.
+    const LINE_BYTES_LARGE: usize = Self::LINE_BYTES_FULL / 2;
     /// Lines are a few hundred bytes long, and the last one may go past the mark.
     const LINE_BYTES_ROOM: usize = Self::LINE_BYTES_FULL + (8 << 10);
 

@@ -128,10 +128,11 @@ impl<'a> PartWriter<'a> {
             if *id == u32::MAX {
                 *id = self.rows.metadata.intern(rows.metadata.get(rows.metadata_ids[row]).clone());
             }
-            // Grown by doubling, it would be up to twice as large as blocks get.
+            // Grown by doubling, it would be up to twice as large as blocks get. A block may go past the target, where rows
+            // share a timestamp.
             let held = &mut self.rows.bytes;
             if held.capacity() - held.len() < line.len() && held.len() > target / 8 {
-                held.reserve_exact(line.len().max(target - held.len().min(target)));
+                held.reserve_exact(line.len().max(target.saturating_sub(held.len())).max(target / 8));
             }
             self.rows.push(timestamp, line, *id);
         }

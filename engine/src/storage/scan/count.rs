@@ -2,16 +2,21 @@
 
 use super::{Direction, Piece, ScanUnit, UnitCounts};
 use crate::model::{Rows, TimeRange};
-use crate::storage::error::Result;
+use crate::storage::error::{Error, Result};
 use crate::storage::snapshot::ScanRequest;
 
 impl ScanUnit {
     /// As [`Self::counts`], and also where blocks overlap: of the times that blocks share only the timestamps are read,
-    /// and the rows of those that are in several, for there may be equal ones. `None` where rows must be read. Blocking.
+    /// and the rows of those that are in several, for there may be equal ones. `None` where rows must be read. Blocking;
+    /// `check` is asked once a chunk whether to go on.
     ///
     /// # Errors
-    /// When a block cannot be read.
-    pub fn count(&self, request: &ScanRequest) -> Result<Option<UnitCounts>> {
+    /// When a block cannot be read, or that of `check`.
+    pub fn count<E: From<Error>>(
+        &self,
+        request: &ScanRequest,
+        check: impl Fn() -> Result<(), E>,
+    ) -> Result<Option<UnitCounts>, E> {
         if let Some(counts) = self.counts(request.range) {
             return Ok(Some(counts));
         }
@@ -28,7 +33,9 @@ impl ScanUnit {
             let times = ScanRequest { range, need_lines: false, need_metadata: false, ..Default::default() };
             let mut scan = self.open(&times, Direction::Forward)?;
             let mut rows = Rows::default();
-            while scan.next(&mut rows)? {}
+            while scan.next(&mut rows)? {
+                check()?;
+            }
             counts.rows -= scan.left_out().duplicates;
             counts.line_bytes -= scan.left_out().duplicate_line_bytes;
         }

@@ -321,13 +321,6 @@ impl FilterIndex {
         Ok(bytes.slice(start - from..start - from + len))
     }
 
-    /// Bytes in memory, about: what a cache should count.
-    pub fn memory_bytes(&self) -> usize {
-        self.classes.iter().map(|class| class.blocks.len() * 4 + 48).sum::<usize>()
-            + self.has_packed.len()
-            + self.checksums.len() * 4
-    }
-
     /// Removes from `blocks` (numbered as pushed) those that hold no row that `search` looks for. Reads ranges of
     /// `rows` through `source`, a few kilobytes. `metas` are the blocks' records.
     ///

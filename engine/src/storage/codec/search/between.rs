@@ -15,7 +15,8 @@ use super::block::Matches;
 use super::fields::{keeps, of_column};
 use super::needle::{Charset, Pattern, bits, positions};
 
-/// Columns with more strings are taken to hold whatever strings of their kind can.
+/// Columns with more strings are taken to hold whatever strings of their kind can: looking at each of many would cost what
+/// it may save.
 const STRINGS_MAX: usize = 64;
 
 /// Of each group the rows that may pass: all, where that cannot be told.
@@ -48,8 +49,8 @@ fn kept_of(
     let last = template.variables.len();
     let found = (0..=last).find_map(|index| Some((index, before.finder.find(template.piece(index))?)));
     let Some((index, at)) = found else { return Ok(Matches::All) };
-    if may_occur_before(before, template, index, at, |_| None)
-        && may_occur_before(before, template, index, at, strings_of(lines, template, group, index, loader)?)
+    if may_occur_before(before, template, index, at, &[])
+        && may_occur_before(before, template, index, at, &strings_of(lines, group, index, loader)?)
     {
         return Ok(Matches::All);
     }
@@ -71,14 +72,13 @@ fn kept_of(
 /// The strings of the columns in front of piece `end`, where they are few.
 fn strings_of(
     lines: &mut TemplateLines,
-    template: Template<'_>,
     group: usize,
     end: usize,
     loader: &Loader<'_>,
-) -> Result<impl Fn(usize) -> Option<Vec<Vec<u8>>>> {
+) -> Result<Vec<Option<Vec<Vec<u8>>>>> {
     lines.load_strings(loader)?;
     let mut known = Vec::with_capacity(end);
-    for column in 0..end.min(template.variables.len()) {
+    for column in 0..end {
         if lines.groups[group].columns[column].column.print != Print::Text {
             known.push(None);
             continue;
@@ -89,22 +89,22 @@ fn strings_of(
         let texts = || list.iter().map(|&number| strings.get(number as usize).to_vec()).collect();
         known.push((list.len() <= STRINGS_MAX).then(texts));
     }
-    Ok(move |column: usize| known[column].clone())
+    Ok(known)
 }
 
-/// False when no line of the template has the needle in front of byte `at` of piece `end`, or beginning there. Of a column
-/// `strings` says what it holds; any text of its kind, if it says nothing.
+/// False when no line of the template has the needle in front of byte `at` of piece `end`, or beginning there. A column
+/// holds its `strings`; any text of its kind, if they are not known.
 fn may_occur_before(
     pattern: &Pattern,
     template: Template<'_>,
     end: usize,
     at: usize,
-    strings: impl Fn(usize) -> Option<Vec<Vec<u8>>>,
+    strings: &[Option<Vec<Vec<u8>>>],
 ) -> bool {
     let mut walk = Walk { pattern, reached: 0, is_found: false };
     for index in 0..end {
         walk.one_of([template.piece(index)]);
-        match strings(index) {
+        match strings.get(index).and_then(Option::as_ref) {
             Some(strings) => walk.one_of(strings.iter().map(Vec::as_slice)),
             None => walk.any_of(Charset::of(Some(template.variables[index]))),
         }
@@ -179,8 +179,10 @@ mod tests {
             let pattern = Pattern::new(&Needle::exact(needle.as_bytes())).unwrap();
             let last = pieces.len() - 1;
             let at = pieces[last].find(needle).unwrap();
-            let strings = |_| Some(strings?.iter().map(|text| text.as_bytes().to_vec()).collect());
-            assert_eq!(may_occur_before(&pattern, template, last, at, strings), want, "{needle} {pieces:?}");
+            let strings =
+                strings.map(|strings| strings.iter().map(|text| text.as_bytes().to_vec()).collect::<Vec<_>>());
+            let strings = vec![strings; last];
+            assert_eq!(may_occur_before(&pattern, template, last, at, &strings), want, "{needle} {pieces:?}");
         };
         check("took ", &["", " took "], &[Kind::Number], None, false);
         check("took ", &["", " took "], &[Kind::Word], None, true);
