@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! logstack-state 1 SEQUENCE XXH3\n     the hash is of what follows
-//! {"logs": {PATH: {...}}, "cursors": {KEY: CURSOR}}
+//! {"first_start_ns": NS, "logs": {PATH: {...}}, "cursors": {KEY: CURSOR}}
 //! ```
 //!
 //! Two copies are written in turn and synced, so that a crash or a full disk damages one at most; the newest whole one
@@ -26,6 +26,10 @@ const MAGIC: &str = "logstack-state 1";
 /// What is remembered between two starts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
+    /// When this node was read for the first time, ns since the epoch: what is older begins where `read_from` says, what
+    /// is newer is read whole.
+    #[serde(default)]
+    pub first_start_ns: i64,
     /// By path as globbed.
     pub logs: BTreeMap<String, LogState>,
     /// Of sources that are no files, by their key.

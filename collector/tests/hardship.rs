@@ -281,6 +281,79 @@ async fn a_lost_state_begins_where_it_is_told() {
     }
 }
 
+/// Discovery takes its time: what was on the node at the start is no news because its target comes late.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_of_late_targets_begin_where_it_is_told() {
+    for (read_from, want) in [("beginning", vec!["a:old", "a:new"]), ("end", vec!["a:new"])] {
+        let scene = Scene::new().await;
+        append(&scene.path("app.log"), "old\n");
+        let jobs = format!(
+            "collector: {{read_from: {read_from}}}\nscrape_configs: [{{job_name: a, file_sd_configs: [{{files: ['{}'], refresh_interval: 100ms}}]}}]\n",
+            scene.path("targets.json").display()
+        );
+        let collector = Collector::start(&scene.config(&jobs)).unwrap();
+        wait_until("it looked around", || collector.tail_metrics().scans.load(Ordering::Relaxed) > 0).await;
+        let target = format!(
+            "[{{\"targets\": [\"\"], \"labels\": {{\"job\": \"a\", \"__path__\": \"{}\"}}}}]",
+            scene.path("app.log").display()
+        );
+        append(&scene.path("targets.json"), &target);
+        wait_until("it is open", || collector.tail_metrics().open_files.load(Ordering::Relaxed) == 1).await;
+        append(&scene.path("app.log"), "new\n");
+        assert_eq!(scene.arrived(want.len()).await, want, "{read_from}");
+        collector.stop(STOP).await;
+    }
+}
+
+/// A container that writes fast, on a node that is busy: its log is rotated before anybody looked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_came_after_the_first_start_is_read_with_what_was_rotated_before_it_was_found() {
+    let scene = Scene::new().await;
+    let fill = |folder: &str| {
+        let folder = scene.path(folder);
+        fs::create_dir_all(&folder).unwrap();
+        append(&folder.join("0.log.20260101-000000"), "rotated\n");
+        append(&folder.join("0.log"), "now\n");
+    };
+    fill("pods/ns_before_1/app");
+    let config = scene.config(&format!(
+        "collector: {{pod_logs_root: {}}}\nscrape_configs:\n{}",
+        scene.path("pods").display(),
+        scene.job("a", "pods/*/*/*.log"),
+    ));
+    let collector = Collector::start(&config).unwrap();
+    assert_eq!(scene.arrived(1).await, ["a:now"]);
+    fill("made/app");
+    fs::rename(scene.path("made"), scene.path("pods/ns_after_2")).unwrap();
+    assert_eq!(scene.arrived(3).await[1..], ["a:rotated", "a:now"]);
+    collector.stop(STOP).await;
+}
+
+/// Long before positions are due: whoever is killed then knows the file again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_is_remembered_when_it_is_found() {
+    let scene = Scene::new().await;
+    append(&scene.path("app.log"), "one\n");
+    let mut config = scene.config("");
+    config.positions.sync_period = "1h".parse().unwrap();
+    let collector = Collector::start(&config).unwrap();
+    assert_eq!(scene.arrived(1).await, ["a:one"]);
+    let killed = scene.path("killed");
+    fs::create_dir(&killed).unwrap();
+    for name in ["positions.yaml", "positions.yaml.state", "positions.yaml.state.alt"] {
+        let _ = fs::copy(scene.path(name), killed.join(name));
+    }
+    append(&scene.path("app.log"), "two\n");
+    scene.arrived(2).await;
+    collector.stop(STOP).await;
+    fs::rename(scene.path("app.log"), scene.path("app.log.1")).unwrap();
+    append(&scene.path("app.log"), "three\n");
+    config.positions.filename = killed.join("positions.yaml");
+    let collector = Collector::start(&config).unwrap();
+    assert_eq!(scene.arrived(5).await[2..], ["a:one", "a:two", "a:three"]);
+    collector.stop(STOP).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_that_waits_for_another_one_leaves_its_state_alone() {
     let scene = Scene::new().await;

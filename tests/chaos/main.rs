@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use sink::{Mood, Patience, Seen, Sink};
+use sink::{Mood, Patience, Seen, Sink, line};
 use writers::{HostRotation, Random, World, churn, container, host_program, spawn};
 
 /// A collector and how it is configured.
@@ -102,26 +102,29 @@ fn every_line_arrives_in_order_whatever_happens() {
     }
     let sink = Sink::start();
     let pid = Arc::new(AtomicU32::new(0));
-    let world = Arc::new(World {
-        pods,
-        host,
-        sink: sink.clone(),
-        until: Instant::now() + Duration::from_secs(seconds),
-        alive: parking_lot::RwLock::new(()),
-        pid: pid.clone(),
-        written: Default::default(),
-        rotations: Default::default(),
-    });
     let mut node = Node {
         folder: folder.path().to_owned(),
         push_url: sink.url(),
         life: 0,
         batch_wait_ms: 100,
         process: None,
-        pid,
+        pid: pid.clone(),
         clean_ends: HashSet::new(),
     };
+    // What was rotated before the very first start is nobody's promise: writers begin when it has looked around.
+    std::fs::write(host.join("first.log"), line("first", 0) + "\n").expect("the first line can be written");
     node.start();
+    wait_for_all(&sink, &[("first".to_owned(), 1)].into());
+    let world = Arc::new(World {
+        pods,
+        host,
+        sink: sink.clone(),
+        until: Instant::now() + Duration::from_secs(seconds),
+        alive: parking_lot::RwLock::new(()),
+        pid,
+        written: Default::default(),
+        rotations: Default::default(),
+    });
     let writers = start_writers(&world, &mut random);
     let (kills, stops) = torment(&mut node, &world, &mut random);
     for writer in writers {

@@ -272,8 +272,7 @@ pub fn host_program(world: &World, log: &str, how: HostRotation, mut random: Ran
         next_rotation = Instant::now() + Duration::from_millis(800 + random.below(2500));
         match how {
             HostRotation::CopyTruncate => {
-                // What is rotated away has arrived; what is copied now need not have.
-                if world.sink.complete(log) + 3000 < number {
+                if !is_followed(world, log, number) {
                     continue;
                 }
                 shift_numbers(&path);
@@ -281,7 +280,7 @@ pub fn host_program(world: &World, log: &str, how: HostRotation, mut random: Ran
                 file.file.set_len(0).expect("the log can be cut");
             }
             HostRotation::Numbers => {
-                if world.sink.complete(log) + 3000 < number {
+                if !is_followed(world, log, number) {
                     continue;
                 }
                 shift_numbers(&path);
@@ -299,6 +298,12 @@ pub fn host_program(world: &World, log: &str, how: HostRotation, mut random: Ran
         world.rotations.fetch_add(1, Ordering::Relaxed);
     }
     world.note(log, number);
+}
+
+/// True when the log was found, and what was rotated away before has arrived; what is rotated now need not have.
+fn is_followed(world: &World, log: &str, number: u64) -> bool {
+    let complete = world.sink.complete(log);
+    complete > 0 && complete + 3000 >= number
 }
 
 /// How a host's log is rotated.

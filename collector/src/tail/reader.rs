@@ -114,11 +114,8 @@ pub struct Reader {
     counters: Counters,
     positions: Positions,
     state_file: Option<StateFile>,
-    /// Of logs that are not read now.
-    remembered: BTreeMap<String, LogState>,
-    /// No state was found: `read_from` decides.
-    is_first_start: bool,
-    first_scan_done: bool,
+    /// Of logs that are not read now, and since when this node is read at all.
+    remembered: State,
     logs: HashMap<u64, Tailed>,
     by_key: HashMap<LogKey, u64>,
     due: BinaryHeap<Reverse<(Instant, u64)>>,
@@ -209,9 +206,7 @@ impl Reader {
             counters,
             positions,
             state_file,
-            remembered: BTreeMap::new(),
-            is_first_start: true,
-            first_scan_done: false,
+            remembered: State { first_start_ns: now_ns(), ..State::default() },
             logs: HashMap::new(),
             by_key: HashMap::new(),
             due: BinaryHeap::new(),
@@ -274,18 +269,21 @@ impl Reader {
     }
 
     fn load_state(&mut self) {
-        if let Some(state) = self.state_file.as_mut().and_then(StateFile::load) {
-            self.is_first_start = false;
-            self.remembered = state.logs;
-            self.cursors.load(state.cursors);
+        let state = self.state_file.as_mut().and_then(StateFile::load);
+        let is_known = state.is_some();
+        if let Some(mut state) = state {
+            self.cursors.load(std::mem::take(&mut state.cursors));
+            self.remembered = state;
         }
         // Who waited for the lock has read what another collector has overwritten since.
         if let Some(Ok(positions)) = self.settings.positions_file.as_deref().map(Positions::load) {
             self.positions = positions;
         }
         self.cursors.load(self.positions.cursors());
-        // Promtail's file alone: not the first start either, this node was read before.
-        self.is_first_start &= self.positions.is_empty();
+        // Promtail has read this node before.
+        if !is_known && !self.positions.is_empty() {
+            self.remembered.first_start_ns = 0;
+        }
     }
 
     fn read_all(&mut self) {
@@ -310,7 +308,10 @@ impl Reader {
                 || self.arriving.values().any(|until| *until <= now);
             if wants_scan && since.is_none_or(|since| since >= SCAN_PAUSE) {
                 self.seen_version = version;
-                self.scan(now);
+                // Whoever kills us now finds what has come again, wherever it is rotated to.
+                if self.scan(now) {
+                    self.commit();
+                }
                 last_scan = Some(now);
             } else if wants_scan {
                 self.watch.touch();
@@ -376,8 +377,9 @@ impl Reader {
         self.seen_version = u64::MAX;
     }
 
-    /// Opens files that have come, lets go of those that nobody wants.
-    fn scan(&mut self, now: Instant) {
+    /// Opens files that have come, lets go of those that nobody wants; true when files have come.
+    fn scan(&mut self, now: Instant) -> bool {
+        let last_id = self.next_id;
         TailMetrics::add(&self.metrics.scans, 1);
         let targets = self.targets.active();
         let mut folders = std::mem::take(&mut self.folders);
@@ -386,7 +388,7 @@ impl Reader {
         for target in &targets {
             let mut files: BTreeSet<PathBuf> = target.files(&mut folders).into_iter().collect();
             // Rotated away while we were not there, and nothing has the name again.
-            let orphans = self.remembered.keys().map(|key| path_of(key));
+            let orphans = self.remembered.logs.keys().map(|key| path_of(key));
             let orphans: Vec<PathBuf> = orphans.filter(|path| is_orphan(path, target)).map(Path::to_path_buf).collect();
             files.extend(orphans);
             for path in &files {
@@ -414,9 +416,9 @@ impl Reader {
         let paths: HashSet<&Path> = wanted.iter().map(|key| &*key.path).collect();
         self.failed.retain(|path, _| paths.contains(&**path));
         self.arriving.retain(|path, _| paths.contains(&**path));
-        self.first_scan_done = true;
         self.limit_pinned();
         self.publish();
+        self.next_id != last_id
     }
 
     /// A file belongs to the first job that claims it, or each job reads it on its own.
@@ -465,7 +467,7 @@ impl Reader {
                 self.next_id += 1;
                 let id = self.next_id;
                 self.failed.remove(&path);
-                self.remembered.remove(&key.text());
+                self.remembered.logs.remove(&key.text());
                 let labels = with_filename(&target.labels, &path);
                 let tailed = Tailed {
                     key: key.clone(),
@@ -494,7 +496,7 @@ impl Reader {
 
     fn where_to_begin(&self, key: &LogKey, is_archive: bool) -> (LogState, Start) {
         let path = &*key.path;
-        if let Some(state) = self.remembered.get(&key.text()) {
+        if let Some(state) = self.remembered.logs.get(&key.text()) {
             return (state.clone(), Start::Offset(0));
         }
         if let Some(offset) = self.positions.offset(path) {
@@ -507,13 +509,17 @@ impl Reader {
                 None => (LogState::default(), Start::Offset(0)),
             };
         }
+        let metadata = path.metadata().ok();
+        let modified = metadata.as_ref().and_then(|metadata| metadata.modified().ok());
         let is_recent = |age: Duration| {
-            let modified = path.metadata().and_then(|metadata| metadata.modified()).ok();
             modified.and_then(|at| SystemTime::now().duration_since(at).ok()).is_none_or(|since| since <= age)
         };
+        // Not every filesystem knows when a file was born.
+        let came = metadata.as_ref().and_then(|metadata| metadata.created().ok()).or(modified);
+        let is_newer = came.is_none_or(|came| ns_of(came) >= self.remembered.first_start_ns);
         let start = match self.settings.read_from {
-            _ if !self.is_first_start && path.starts_with(&self.settings.pod_logs_root) => Start::History,
-            _ if !self.is_first_start || self.first_scan_done => Start::Offset(0),
+            _ if is_newer && path.starts_with(&self.settings.pod_logs_root) => Start::History,
+            _ if is_newer => Start::Offset(0),
             ReadFrom::Beginning => Start::Offset(0),
             ReadFrom::End => Start::End,
             ReadFrom::Since(age) if is_recent(age) => Start::Offset(0),
@@ -662,7 +668,7 @@ impl Reader {
         info!(path = %tailed.log.path.display(), "log is not wanted any more");
         self.by_key.remove(&tailed.key);
         self.positions.set_offset(&tailed.log.path, tailed.log.acknowledged());
-        self.remembered.insert(tailed.key.text(), tailed.log.state());
+        self.remembered.logs.insert(tailed.key.text(), tailed.log.state());
     }
 
     fn flush_pipelines(&mut self, what: Flush) {
@@ -768,7 +774,7 @@ pub struct Committer {
     logs: Vec<(LogKey, Log)>,
     positions: Positions,
     state_file: Option<StateFile>,
-    remembered: BTreeMap<String, LogState>,
+    remembered: State,
     path: Option<PathBuf>,
     read_only: bool,
     metrics: Arc<TailMetrics>,
@@ -797,14 +803,14 @@ fn write_positions<'l>(
     logs: impl Iterator<Item = (&'l LogKey, &'l Log)>,
     positions: &mut Positions,
     state_file: Option<&mut StateFile>,
-    remembered: &mut BTreeMap<String, LogState>,
+    remembered: &mut State,
     path: Option<&Path>,
     cursors: &Cursors,
     metrics: &TailMetrics,
 ) {
     // In a rotation nothing has the name for a moment.
-    remembered.retain(|key, _| path_of(key).exists() || has_rotated_files(path_of(key)));
-    let mut state = State { logs: remembered.clone(), cursors: cursors.acknowledged() };
+    remembered.logs.retain(|key, _| path_of(key).exists() || has_rotated_files(path_of(key)));
+    let mut state = State { cursors: cursors.acknowledged(), ..remembered.clone() };
     let mut offsets: BTreeMap<&Path, u64> = BTreeMap::new();
     for (key, log) in logs {
         // Promtail knows one offset a file: that of the job that has come least far.
@@ -842,5 +848,10 @@ fn with_filename(labels: &Labels, path: &Path) -> Labels {
 }
 
 fn now_ns() -> i64 {
-    i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
+    ns_of(SystemTime::now())
+}
+
+/// ns since the epoch.
+fn ns_of(time: SystemTime) -> i64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
