@@ -350,21 +350,18 @@ impl Scan {
         }
     }
 
-    /// The times up to the next piece, which is at `bound`; if several are open, up to the end of the first of them to
-    /// end: most pieces share little time, and what one has for itself is handed out as it is.
+    /// The times up to the next piece, which is at `bound`, or up to the end of the first open one to end: most pieces share
+    /// little time, and what one has for itself is handed out as it is.
     fn window_before(&self, bound: Option<TimeRange>) -> TimeRange {
-        let open = || self.open.iter().map(|(_, run)| run).filter(|run| !run.is_exhausted());
-        let is_shared = open().count() > 1;
+        let open = self.open.iter().map(|(_, run)| run);
         match self.direction {
             Direction::Forward => {
-                let end_ns = is_shared.then(|| open().filter_map(Run::last).min()).flatten();
-                let bound_ns = bound.map(|time| time.first_ns - 1);
-                TimeRange { first_ns: i64::MIN, last_ns: end_ns.into_iter().chain(bound_ns).min().unwrap_or(i64::MAX) }
+                let ends = open.filter_map(Run::last).chain(bound.map(|time| time.first_ns - 1));
+                TimeRange { first_ns: i64::MIN, last_ns: ends.min().unwrap_or(i64::MAX) }
             }
             Direction::Backward => {
-                let end_ns = is_shared.then(|| open().filter_map(Run::first).max()).flatten();
-                let bound_ns = bound.map(|time| time.last_ns + 1);
-                TimeRange { first_ns: end_ns.into_iter().chain(bound_ns).max().unwrap_or(i64::MIN), last_ns: i64::MAX }
+                let ends = open.filter_map(Run::first).chain(bound.map(|time| time.last_ns + 1));
+                TimeRange { first_ns: ends.max().unwrap_or(i64::MIN), last_ns: i64::MAX }
             }
         }
     }

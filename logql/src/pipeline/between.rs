@@ -4,8 +4,7 @@ use regex::bytes::Regex;
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Class, Hir, HirKind};
 
-use crate::re2::NamedRegex;
-use crate::stage::regexp;
+use crate::re2::{Flags, Translated, translate_with};
 
 /// An expression that is a text, one group and perhaps a text behind it. It finds its first match where the first text is
 /// first found, if the value there is one and the second text follows.
@@ -22,11 +21,11 @@ pub struct Between {
 impl Between {
     /// What `pattern` is, and the name of its group; `None` for any other expression.
     pub(super) fn of(pattern: &str) -> Option<(Self, String)> {
-        let NamedRegex { regex, names } = regexp::compile(pattern).ok()?;
+        let Translated { text: translated, names } = translate_with(pattern, Flags::default()).ok()?;
         let [None, Some(name)] = &names[..] else { return None };
         let mut parser = ParserBuilder::new();
         parser.utf8(false);
-        let hir = parser.build().parse(regex.as_str()).ok()?;
+        let hir = parser.build().parse(&translated).ok()?;
         let HirKind::Concat(parts) = hir.kind() else { return None };
         let (before, group, after) = match &parts[..] {
             [before, group] => (text(before)?, group, Box::default()),
@@ -115,6 +114,7 @@ fn add_high_bytes(has_longer: bool, bytes: &mut [bool; 256]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stage::regexp;
 
     #[test]
     fn knows_texts_around_a_group() {
