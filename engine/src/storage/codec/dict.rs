@@ -15,6 +15,7 @@ use std::sync::OnceLock;
 use hashbrown::{HashMap, HashTable};
 
 use super::error::{Error, Result, damaged};
+use super::lines::charset::{Charset, Charsets};
 use super::lines::clock::Format;
 use super::lines::token::{Kind, hash_bytes};
 use super::wire::{Reader, put_varint};
@@ -33,6 +34,13 @@ pub(crate) struct Variable {
     pub(crate) kind: Kind,
     /// The id of a time's [`Format`], else 0.
     pub(crate) format: u8,
+}
+
+impl Variable {
+    /// What its values are made of.
+    pub(crate) fn charset(self) -> Charset {
+        Charset::of(self.kind, self.format)
+    }
 }
 
 /// Templates of the lines of one part, shared by its blocks. Grows while blocks are encoded; its record is written
@@ -64,6 +72,8 @@ pub(crate) struct Pieces {
     pub(crate) text: Vec<u8>,
     /// The same in lower case (ASCII).
     pub(crate) folded: Vec<u8>,
+    /// By template: what its variables are made of.
+    pub(crate) charsets: Vec<Charsets>,
 }
 
 /// A borrowed template.
@@ -182,6 +192,7 @@ impl TemplateDict {
                 ends: Vec::new(),
                 text: Vec::new(),
                 folded: Vec::new(),
+                charsets: Vec::with_capacity(self.len()),
             };
             let mut start = 0;
             for &end in &self.piece_ends {
@@ -196,8 +207,20 @@ impl TemplateDict {
                 start = end;
             }
             pieces.folded = pieces.text.to_ascii_lowercase();
+            let mut start = 0;
+            for &end in &self.variable_ends {
+                let variables = &self.variables[start as usize..end as usize];
+                pieces.charsets.push(variables.iter().fold(Charsets::default(), |all, v| all.with(v.charset())));
+                start = end;
+            }
             pieces
         })
+    }
+
+    /// The variables of template `number`.
+    pub(crate) fn variables(&self, number: usize) -> &[Variable] {
+        let start = if number == 0 { 0 } else { self.variable_ends[number - 1] as usize };
+        &self.variables[start..self.variable_ends[number] as usize]
     }
 
     /// Where the pieces of template `number` begin in [`Pieces::ids`].

@@ -66,6 +66,9 @@ impl Block for BorrowedBlock<'_> {
     }
 }
 
+/// One row of so many is few.
+const FEW_ROWS: usize = 64;
+
 /// Reads one block. Fetches and unpacks a column when it is first asked for, and keeps it until dropped.
 pub struct BlockReader<B> {
     block: B,
@@ -81,6 +84,7 @@ enum Lines {
 
 struct Metadata {
     sets: Vec<MetadataSet>,
+    /// Of all rows; empty until they are worth it.
     ids: Vec<u32>,
 }
 
@@ -174,15 +178,16 @@ impl<B: Block> BlockReader<B> {
 
     /// Removes from `rows` those for whose metadata set `keep` is false; asked once a set.
     pub fn select_metadata(&mut self, keep: &mut dyn FnMut(&MetadataSet) -> bool, rows: &mut RowSet) -> Result<()> {
-        let metadata = self.metadata()?;
-        let kept: Vec<bool> = metadata.sets.iter().map(keep).collect();
-        if metadata.ids.is_empty() {
+        let kept: Vec<bool> = self.metadata()?.sets.iter().map(keep).collect();
+        let ids = self.metadata_ids(rows)?;
+        if ids.is_empty() {
             if !kept[0] {
                 rows.clear();
             }
             return Ok(());
         }
-        rows.retain(|row| kept[metadata.ids[row] as usize]);
+        let mut ids = ids.iter();
+        rows.retain(|_| ids.next().is_some_and(|&id| kept[id as usize]));
         Ok(())
     }
 
@@ -207,9 +212,7 @@ impl<B: Block> BlockReader<B> {
     /// Appends `rows` to `out`, ascending. Metadata sets are interned in `out`.
     pub fn render(&mut self, rows: &RowSet, wanted: Wanted, out: &mut Rows) -> Result<()> {
         self.timestamps()?;
-        if wanted.metadata {
-            self.metadata()?;
-        }
+        let ids = if wanted.metadata { self.metadata_ids(rows)? } else { Vec::new() };
         if wanted.lines {
             let (bytes, ends) = (&mut out.bytes, &mut out.ends);
             self.for_each_line(rows, &mut |_, line| {
@@ -220,19 +223,19 @@ impl<B: Block> BlockReader<B> {
             out.ends.resize(out.ends.len() + rows.count(), out.bytes.len() as u32);
         }
         let timestamps = self.timestamps.as_deref().map_or(&[][..], Vec::as_slice);
-        let metadata = self.metadata.as_ref().filter(|m| wanted.metadata && !m.ids.is_empty());
+        out.timestamps.extend(rows.iter().map(|row| timestamps[row]));
+        let Some(metadata) = self.metadata.as_ref().filter(|_| !ids.is_empty()) else {
+            out.metadata_ids.resize(out.timestamps.len(), 0);
+            return Ok(());
+        };
         // Ids of this block to ids of `out`; 0 is the empty set in both.
-        let mut interned = vec![0; metadata.map_or(0, |m| m.sets.len())];
-        for row in rows.iter() {
-            let id = metadata.map_or(0, |m| {
-                let id = m.ids[row] as usize;
-                if id != 0 && interned[id] == 0 {
-                    interned[id] = out.metadata.intern(m.sets[id].clone());
-                }
-                interned[id]
-            });
-            out.timestamps.push(timestamps[row]);
-            out.metadata_ids.push(id);
+        let mut interned = vec![0; metadata.sets.len()];
+        for id in ids {
+            let id = id as usize;
+            if id != 0 && interned[id] == 0 {
+                interned[id] = out.metadata.intern(metadata.sets[id].clone());
+            }
+            out.metadata_ids.push(interned[id]);
         }
         Ok(())
     }
@@ -280,21 +283,13 @@ impl<B: Block> BlockReader<B> {
                 Some(section) => metadata::decode_sets(&read_section(self.block.source(), section)?)?,
                 None => vec![MetadataSet::new()],
             };
-            let section = self.block.meta().sections(SectionKind::MetadataIds).next().cloned();
+            let section = self.block.meta().sections(SectionKind::MetadataIds).next();
             let ids = match section {
                 Some(section) => {
-                    let bytes = read_section(self.block.source(), &section)?;
+                    let bytes = read_section(self.block.source(), section)?;
                     metadata::decode_ids(section.encoding, &bytes, self.rows(), sets.len())?
                 }
-                None if sets.len() == 1 || self.is_plain() => Vec::new(),
-                None => {
-                    self.lines()?;
-                    let loader = Loader { meta: self.block.meta(), source: self.block.source() };
-                    match &mut self.lines {
-                        Some(Lines::Templates(lines)) => lines.metadata_ids(&loader)?.unwrap_or_default(),
-                        _ => Vec::new(),
-                    }
-                }
+                None => Vec::new(),
             };
             if ids.iter().any(|&id| id as usize >= sets.len()) {
                 return Err(damaged("metadata id has no set"));
@@ -302,6 +297,28 @@ impl<B: Block> BlockReader<B> {
             self.metadata = Some(Metadata { sets, ids });
         }
         self.metadata.as_ref().ok_or(damaged("metadata is missing"))
+    }
+
+    /// Metadata ids of `rows`, ascending by row; empty: all are 0.
+    fn metadata_ids(&mut self, rows: &RowSet) -> Result<Vec<u32>> {
+        let metadata = self.metadata()?;
+        let (sets, has_ids) = (metadata.sets.len(), !metadata.ids.is_empty());
+        if !has_ids && sets > 1 && !self.is_plain() {
+            self.lines()?;
+            let Self { block, lines, metadata, .. } = self;
+            let (Some(Lines::Templates(lines)), Some(metadata)) = (lines, metadata) else { return Ok(Vec::new()) };
+            let loader = Loader { meta: block.meta(), source: block.source() };
+            if !lines.has_metadata() {
+                return Ok(Vec::new());
+            }
+            // Whoever reads many reads the block from end to end.
+            if rows.count() <= rows.len() / FEW_ROWS {
+                return lines.metadata_ids(rows, sets, &loader);
+            }
+            metadata.ids = lines.metadata_ids(&RowSet::full(rows.len()), sets, &loader)?;
+        }
+        let ids = &self.metadata()?.ids;
+        Ok(if ids.is_empty() { Vec::new() } else { rows.iter().map(|row| ids[row]).collect() })
     }
 }
 

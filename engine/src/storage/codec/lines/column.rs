@@ -84,7 +84,7 @@ pub(crate) struct Column {
     pub(crate) print: Print,
     pub(crate) values: Values,
     /// Digits behind the dot, for [`Print::DecimalScales`].
-    pub(crate) scales: Option<Ints>,
+    pub(crate) scales: Option<Box<Ints>>,
 }
 
 const VARYING: u8 = 1;
@@ -163,7 +163,7 @@ impl Column {
             None => Print::Metadata,
             Some(Kind::Number) => Print::Number(reader.size(20)?),
             Some(Kind::Decimal) if form & SCALES != 0 => {
-                scales = Some(Ints::read(reader, columns)?);
+                scales = Some(Box::new(Ints::read(reader, columns)?));
                 Print::DecimalScales
             }
             Some(Kind::Decimal) => Print::Decimal(reader.size(SCALE_MAX)?),
@@ -204,7 +204,7 @@ mod tests {
         let (mut planes, mut scratch) = (Vec::new(), Vec::new());
         let ints = Ints::encode(&[1, 5, 2], &[], &mut scratch, &mut planes);
         let check = |kind: Option<Kind>, print: Print, values: Values, scales: Option<Ints>| {
-            let column = Column { print, values, scales };
+            let column = Column { print, values, scales: scales.map(Box::new) };
             let mut out = Vec::new();
             column.write(kind, &mut out);
             let mut reader = Reader::new(&out);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::super::dict::TemplateDict;
-use super::super::error::{Error, Result, damaged};
+use super::super::error::{Result, damaged};
 use super::super::meta::BlockMeta;
 use super::super::rowset::RowSet;
 use super::super::section::{BlockSource, Section, SectionKind, read_section};
@@ -11,6 +11,7 @@ use super::super::wire::Reader;
 use super::clock::{Format, Writer, put_padded};
 use super::column::{Column, List, Print, Values};
 use super::ints::{Ints, Predictor};
+use super::order::Order;
 use super::strings::Strings;
 use super::token::Kind;
 use super::vocabulary::unpack;
@@ -18,7 +19,7 @@ use super::vocabulary::unpack;
 /// The directory of a block of templates, and the columns that were needed so far.
 pub(crate) struct TemplateLines {
     /// For each row its place in `groups`.
-    pub(crate) order: Vec<u16>,
+    pub(crate) order: Order,
     /// The plain lines first, then the templates of the block.
     pub(crate) groups: Vec<Group>,
     numbers: Vec<(usize, Section, Option<Bytes>)>,
@@ -47,10 +48,17 @@ pub(crate) struct PlacedColumn {
     list_at: usize,
     /// The first string that is new in this column.
     next_new: usize,
-    /// Values of all rows once decoded: numbers, or places in the list.
+    /// Of the few columns that a query needs.
+    decoded: Option<Box<Decoded>>,
+}
+
+/// What was decoded of a column so far.
+#[derive(Default)]
+struct Decoded {
+    /// Values of all rows: numbers, or places in the list.
     values: Option<Vec<i64>>,
     scales: Option<Vec<i64>>,
-    /// Vocabulary numbers of the list, once decoded.
+    /// Vocabulary numbers of the list.
     list: Option<Vec<u32>>,
 }
 
@@ -64,12 +72,20 @@ pub(crate) struct Loader<'a> {
 impl PlacedColumn {
     /// The vocabulary numbers of its list, which [`TemplateLines::load_list`] has read.
     pub(crate) fn list(&self) -> &[u32] {
-        self.list.as_deref().unwrap_or_default()
+        self.decoded.as_ref().and_then(|decoded| decoded.list.as_deref()).unwrap_or_default()
     }
 
     /// Its values, which [`TemplateLines::load`] has read: numbers, or places in the list.
     pub(crate) fn values(&self) -> &[i64] {
-        self.values.as_deref().unwrap_or_default()
+        self.decoded.as_ref().and_then(|decoded| decoded.values.as_deref()).unwrap_or_default()
+    }
+
+    fn has_values(&self) -> bool {
+        self.decoded.as_ref().is_some_and(|decoded| decoded.values.is_some())
+    }
+
+    fn decoded(&mut self) -> &mut Decoded {
+        self.decoded.get_or_insert_default()
     }
 
     /// The vocabulary numbers of its list, when they are known from the directory.
@@ -112,22 +128,8 @@ impl TemplateLines {
         let groups = read_directory(&directory, dict, rows)?;
         let section = meta.sections(SectionKind::Order).next().ok_or(damaged("row order is missing"))?;
         let planes = read_section(source, section)?;
-        let order: Vec<u16> = match section.encoding {
-            1 if planes.len() == rows => planes.iter().map(|&place| u16::from(place)).collect(),
-            2 if planes.len() == rows * 2 => {
-                let (low, high) = planes.split_at(rows);
-                low.iter().zip(high).map(|(&low, &high)| u16::from_le_bytes([low, high])).collect()
-            }
-            1 | 2 => return Err(damaged("row order is missing")),
-            id => return Err(Error::Unknown { what: "row order encoding", id }),
-        };
-        let mut counts = vec![0; groups.len()];
-        for &place in &order {
-            *counts.get_mut(usize::from(place)).ok_or(damaged("row has no template"))? += 1;
-        }
-        if counts.iter().zip(&groups).any(|(&count, group)| count != group.rows) {
-            return Err(damaged("row order disagrees with the directory"));
-        }
+        let group_rows: Vec<usize> = groups.iter().map(|group| group.rows).collect();
+        let order = Order::read(section.encoding, planes, rows, &group_rows)?;
         let mut numbers = Vec::new();
         let mut start = 0;
         for section in meta.sections(SectionKind::Numbers) {
@@ -161,7 +163,7 @@ impl TemplateLines {
     pub(crate) fn load(&mut self, group: usize, column: usize, loader: &Loader<'_>) -> Result<()> {
         let rows = self.groups[group].rows;
         let placed = &self.groups[group].columns[column];
-        if placed.values.is_some() {
+        if placed.has_values() {
             return Ok(());
         }
         let (scales_at, numbers_at) = (placed.scales_at, placed.numbers_at);
@@ -176,7 +178,7 @@ impl TemplateLines {
             if decoded.iter().any(|scale| !(0..=18).contains(scale)) {
                 return Err(damaged("decimal has too many digits"));
             }
-            self.groups[group].columns[column].scales = Some(decoded);
+            self.groups[group].columns[column].decoded().scales = Some(decoded);
         }
         let values = match ints {
             Err(constant) => vec![constant; rows],
@@ -185,12 +187,12 @@ impl TemplateLines {
         if self.groups[group].columns[column].column.print.is_string() {
             self.load_strings(loader)?;
             self.load_list(group, column)?;
-            let count = self.groups[group].columns[column].list.as_ref().map_or(0, Vec::len) as i64;
+            let count = self.groups[group].columns[column].list().len() as i64;
             if values.iter().any(|place| !(0..count).contains(place)) {
                 return Err(damaged("string is not in its list"));
             }
         }
-        self.groups[group].columns[column].values = Some(values);
+        self.groups[group].columns[column].decoded().values = Some(values);
         Ok(())
     }
 
@@ -207,7 +209,7 @@ impl TemplateLines {
             Predictor::Column(other) | Predictor::Context(other) => {
                 // Reading the directory made sure that a column is predicted by one in front of it.
                 self.load(group, other, loader)?;
-                ints.decode(&planes, rows, self.groups[group].columns[other].values.as_deref())
+                ints.decode(&planes, rows, Some(self.groups[group].columns[other].values()))
             }
             _ => ints.decode(&planes, rows, None),
         }
@@ -216,7 +218,7 @@ impl TemplateLines {
     /// Decodes the list of a string column: afterwards its `list` is there.
     pub(crate) fn load_list(&mut self, group: usize, column: usize) -> Result<()> {
         let placed = &self.groups[group].columns[column];
-        if placed.list.is_some() {
+        if placed.decoded.as_ref().is_some_and(|decoded| decoded.list.is_some()) {
             return Ok(());
         }
         let next_new = placed.next_new;
@@ -227,7 +229,7 @@ impl TemplateLines {
             Values::Strings(List::SameAs(other), _) => {
                 let other = *other;
                 self.load_list(group, other)?;
-                self.groups[group].columns[other].list.clone().unwrap_or_default()
+                self.groups[group].columns[other].list().to_vec()
             }
             Values::Strings(List::Written { count, bytes, .. }, _) => {
                 let (count, range) = (*count, placed.list_at..placed.list_at + bytes);
@@ -253,7 +255,7 @@ impl TemplateLines {
         if list.iter().any(|&number| number as usize >= known) {
             return Err(damaged("string is missing"));
         }
-        self.groups[group].columns[column].list = Some(list);
+        self.groups[group].columns[column].decoded().list = Some(list);
         Ok(())
     }
 
@@ -277,38 +279,42 @@ impl TemplateLines {
         Ok(())
     }
 
-    /// Metadata ids of all rows, in row order; `None`: all are 0.
-    pub(crate) fn metadata_ids(&mut self, loader: &Loader<'_>) -> Result<Option<Vec<u32>>> {
-        if self.groups.iter().all(|group| group.metadata.is_none()) {
-            return Ok(None);
-        }
-        let mut by_group = Vec::with_capacity(self.groups.len());
-        for group in 0..self.groups.len() {
-            let rows = self.groups[group].rows;
-            let Some(placed) = &self.groups[group].metadata else {
-                by_group.push(vec![0; rows]);
+    /// True when some row has metadata.
+    pub(crate) fn has_metadata(&self) -> bool {
+        self.groups.iter().any(|group| group.metadata.is_some())
+    }
+
+    /// Metadata ids of `rows`, ascending by row, all below `sets`.
+    pub(crate) fn metadata_ids(&mut self, rows: &RowSet, sets: usize, loader: &Loader<'_>) -> Result<Vec<u32>> {
+        for (group, _) in self.order.groups_of(rows).iter().enumerate().filter(|(_, needed)| **needed) {
+            let count = self.groups[group].rows;
+            let Some(placed) = self.groups[group].metadata.as_ref().filter(|placed| !placed.has_values()) else {
                 continue;
             };
             let at = placed.numbers_at;
-            by_group.push(match placed.column.values.clone() {
-                Values::Numbers(ints) => self.decode_ints(&ints, at, group, rows, loader)?,
-                Values::Constant(value) => vec![value; rows],
+            let ids = match placed.column.values.clone() {
+                Values::Numbers(ints) => self.decode_ints(&ints, at, group, count, loader)?,
+                Values::Constant(value) => vec![value; count],
                 _ => return Err(damaged("metadata is not a number")),
-            });
+            };
+            if ids.iter().any(|&id| usize::try_from(id).map_or(true, |id| id >= sets)) {
+                return Err(damaged("metadata id has no set"));
+            }
+            if let Some(placed) = &mut self.groups[group].metadata {
+                placed.decoded().values = Some(ids);
+            }
         }
-        let mut taken = vec![0; by_group.len()];
-        let ids = self.order.iter().map(|&group| {
-            let at = &mut taken[usize::from(group)];
-            *at += 1;
-            u32::try_from(by_group[usize::from(group)][*at - 1]).map_err(|_| damaged("metadata id has no set"))
+        let mut ids = Vec::with_capacity(rows.count());
+        self.order.each(rows, |_, group, place| {
+            let values = self.groups[group].metadata.as_ref().map(PlacedColumn::values);
+            ids.push(values.map_or(0, |values| values[place] as u32));
         });
-        ids.collect::<Result<Vec<u32>>>().map(Some)
+        Ok(ids)
     }
 
     /// The entries' timestamps of the rows of a group.
     pub(crate) fn times_of(&self, group: usize, timestamps: &[i64]) -> Vec<i64> {
-        let rows = self.order.iter().zip(timestamps).filter(|(other, _)| usize::from(**other) == group);
-        rows.map(|(_, time)| *time).collect()
+        self.order.rows_of(group).map(|row| timestamps[row]).collect()
     }
 
     /// Calls `each` for the rows of `selected`, ascending, with the row and its line.
@@ -320,10 +326,7 @@ impl TemplateLines {
         loader: &Loader<'_>,
         each: &mut dyn FnMut(usize, &[u8]),
     ) -> Result<()> {
-        let mut needed = vec![false; self.groups.len()];
-        for row in selected.iter() {
-            needed[usize::from(self.order[row])] = true;
-        }
+        let needed = self.order.groups_of(selected);
         self.load_strings(loader)?;
         for (group, _) in needed.iter().enumerate().filter(|(_, needed)| **needed) {
             for column in 0..self.groups[group].columns.len() {
@@ -335,18 +338,12 @@ impl TemplateLines {
         for (group, needed) in self.groups.iter().zip(&needed) {
             programs.push(if *needed { Program::new(group, dict, text, packed)? } else { Program::default() });
         }
-        let mut taken = vec![0_usize; self.groups.len()];
         let mut line = Vec::with_capacity(1024);
-        for (row, &group) in self.order.iter().enumerate() {
-            let group = usize::from(group);
-            let index = taken[group];
-            taken[group] += 1;
-            if selected.contains(row) {
-                line.clear();
-                programs[group].run(index, timestamps[row], text, packed, &mut line);
-                each(row, &line);
-            }
-        }
+        self.order.each(selected, |row, group, place| {
+            line.clear();
+            programs[group].run(place, timestamps[row], text, packed, &mut line);
+            each(row, &line);
+        });
         Ok(())
     }
 }
@@ -385,6 +382,7 @@ fn read_directory(directory: &[u8], dict: &TemplateDict, rows: usize) -> Result<
         match group.template.and_then(|number| dict.get(number as usize)) {
             None => group.columns.push(places.read(&mut reader, Some(Kind::Text), group.rows, &[])?),
             Some(template) => {
+                group.columns.reserve_exact(template.variables.len());
                 for variable in template.variables {
                     let column = places.read(&mut reader, Some(variable.kind), group.rows, &group.columns)?;
                     group.columns.push(column);
@@ -445,7 +443,7 @@ impl Places {
                 }
             }
         }
-        Ok(PlacedColumn { column, numbers_at, scales_at, list_at, next_new, values: None, scales: None, list: None })
+        Ok(PlacedColumn { column, numbers_at, scales_at, list_at, next_new, decoded: None })
     }
 }
 
@@ -513,13 +511,14 @@ impl<'a> Program<'a> {
 
 impl<'a> Step<'a> {
     fn of(placed: &'a PlacedColumn, format: u8) -> Result<Self> {
-        let values = placed.values.as_deref().ok_or(damaged("column is missing"))?;
-        let list = placed.list.as_deref().unwrap_or_default();
+        let decoded = placed.decoded.as_deref().ok_or(damaged("column is missing"))?;
+        let values = decoded.values.as_deref().ok_or(damaged("column is missing"))?;
+        let list = decoded.list.as_deref().unwrap_or_default();
         Ok(match placed.column.print {
             Print::Number(width) => Self::Number(values, width),
             Print::Decimal(scale) => Self::Decimal(values, scale),
             Print::DecimalScales => {
-                Self::DecimalScales(values, placed.scales.as_deref().ok_or(damaged("column is missing"))?)
+                Self::DecimalScales(values, decoded.scales.as_deref().ok_or(damaged("column is missing"))?)
             }
             Print::Address => Self::Address(values),
             print @ (Print::Time | Print::TimeAbsolute) => {

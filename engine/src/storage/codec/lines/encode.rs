@@ -199,7 +199,7 @@ impl LinesEncoder {
                 scales.clear();
                 self.scales = scales;
                 let values = self.numbers(at, streams);
-                Column { print: Print::DecimalScales, values, scales: Some(written) }
+                Column { print: Print::DecimalScales, values, scales: Some(Box::new(written)) }
             }
             Some(print) => Column { print, values: self.numbers(at, streams), scales: None },
             None => {

@@ -15,11 +15,13 @@
 //!
 //! A substring search reads Lengths and Text, seldom more; a numeric one reads Numbers.
 
+pub(crate) mod charset;
 pub(crate) mod clock;
 pub(crate) mod column;
 pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod ints;
+pub(crate) mod order;
 pub(crate) mod phrase;
 pub(crate) mod shape;
 pub(crate) mod strings;

@@ -9,11 +9,12 @@ use logstack_logql::pipeline::{Between, FieldTest};
 
 use super::super::dict::{Template, TemplateDict};
 use super::super::error::{Result, damaged};
+use super::super::lines::charset::Charset;
 use super::super::lines::column::Print;
 use super::super::lines::decode::{Loader, TemplateLines};
 use super::block::Matches;
 use super::fields::{keeps, of_column};
-use super::needle::{Charset, Pattern, bits, positions};
+use super::needle::{Pattern, bits, positions};
 
 /// Columns with more strings are taken to hold whatever strings of their kind can: looking at each of many would cost what
 /// it may save.
@@ -106,7 +107,7 @@ fn may_occur_before(
         walk.one_of([template.piece(index)]);
         match strings.get(index).and_then(Option::as_ref) {
             Some(strings) => walk.one_of(strings.iter().map(Vec::as_slice)),
-            None => walk.any_of(Charset::of(Some(template.variables[index]))),
+            None => walk.any_of(template.variables[index].charset()),
         }
     }
     // One that begins earlier than the one that was found ends earlier.

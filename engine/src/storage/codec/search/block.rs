@@ -2,13 +2,15 @@
 
 use super::super::dict::TemplateDict;
 use super::super::error::Result;
+use super::super::lines::charset::Charset;
 use super::super::lines::column::Print;
 use super::super::lines::decode::{Loader, TemplateLines, ValueWriter};
+use super::super::lines::order::Order;
 use super::super::lines::strings::Strings;
 use super::super::lines::vocabulary::unpack;
 use super::super::rowset::RowSet;
 use super::classify::{Alignment, Classes, Condition, Holds};
-use super::needle::{Charset, Pattern};
+use super::needle::Pattern;
 use super::{PartSearch, Prepared};
 
 /// What a search needs besides the lines.
@@ -31,26 +33,19 @@ impl Matches {
         if found.is_empty() { Self::None } else { Self::Some(found) }
     }
 
-    /// The rows of the block, given the matches of its groups and the group of each row.
-    pub(super) fn in_block(matches: &[Self], order: &[u16]) -> RowSet {
+    /// The rows of the block, given the matches of its groups.
+    pub(super) fn in_block(matches: &[Self], order: &Order) -> RowSet {
         let mut rows = RowSet::empty(order.len());
-        if matches.iter().all(|m| matches!(m, Self::None)) {
-            return rows;
-        }
-        let mut taken = vec![0_usize; matches.len()];
-        for (row, &group) in order.iter().enumerate() {
-            let group = usize::from(group);
-            let index = taken[group];
-            taken[group] += 1;
-            let found = match &matches[group] {
+        let marked: Vec<bool> = matches.iter().map(|matches| !matches!(matches, Self::None)).collect();
+        order.each_of(&marked, |row, group, place| {
+            if match &matches[group] {
                 Self::None => false,
                 Self::All => true,
-                Self::Some(found) => found.contains(index),
-            };
-            if found {
+                Self::Some(found) => found.contains(place),
+            } {
                 rows.insert(row);
             }
-        }
+        });
         rows
     }
 }
@@ -395,13 +390,7 @@ fn in_rendered(
     found: &mut RowSet,
 ) -> Result<()> {
     let mut rows = RowSet::empty(lines.order.len());
-    let mut row_of = Vec::with_capacity(found.len());
-    for (row, &other) in lines.order.iter().enumerate() {
-        if usize::from(other) == group {
-            rows.insert(row);
-            row_of.push(row);
-        }
-    }
+    lines.order.rows_of(group).for_each(|row| rows.insert(row));
     let timestamps = (search.timestamps)()?;
     let (mut scratch, mut index) = (Vec::new(), 0);
     lines.render(&rows, &timestamps, search.dict, &search.loader, &mut |_, line| {

@@ -8,10 +8,11 @@
 
 use hashbrown::HashMap;
 
-use super::super::dict::{Pieces, Template, TemplateDict};
+use super::super::dict::{Pieces, Template, TemplateDict, Variable};
+use super::super::lines::charset::Charsets;
 use super::super::lines::clock::Format;
 use super::super::lines::token::Kind;
-use super::needle::{Charset, Pattern, bits, positions};
+use super::needle::{Pattern, bits, positions};
 
 /// More ways to lie across variables are not told apart: the rows are rendered instead.
 const ALIGNMENTS_MAX: usize = 64;
@@ -55,7 +56,7 @@ pub(crate) struct Classes {
 }
 
 /// How a distinct piece meets the needle. Bit `p` stands for the needle's position `p`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Meets {
     /// The whole piece is the needle's bytes from `p` on, and the needle goes on.
     through: u64,
@@ -67,26 +68,42 @@ struct Meets {
     contains: bool,
 }
 
+/// How all distinct pieces meet the needle. Most do not.
+struct AllMeets {
+    /// By piece: its place in `met`, where the first one is of all pieces that do not meet it.
+    places: Vec<u32>,
+    met: Vec<Meets>,
+    /// The empty piece, which meets every needle, and says nothing at the ends of a template.
+    empty: Option<u32>,
+}
+
 /// Classifies all templates.
 pub(crate) fn classify(pattern: &Pattern, dict: &TemplateDict) -> Classes {
     let pieces = dict.pieces();
-    let meets = meets_of(pattern, pieces);
+    let meets = AllMeets::of(pattern, pieces);
     let mut classes = Classes {
         everywhere: vec![false; dict.len()],
         in_strings: vec![false; dict.len()],
         alignments: HashMap::new(),
     };
-    for number in 0..dict.len() {
-        let Some(template) = dict.get(number) else { continue };
-        let first = dict.first_piece(number);
-        let ids = &pieces.ids[first..=first + template.variables.len()];
-        if ids.iter().any(|&id| meets[id as usize].contains) {
+    let mut first = 0;
+    for (number, charsets) in pieces.charsets.iter().enumerate() {
+        let behind = dict.first_piece(number + 1);
+        let ids = &pieces.ids[first..behind];
+        first = behind;
+        let fitting = charsets.and(pattern.charsets);
+        let inside_strings = fitting.and(Charsets::OF_STRINGS);
+        if !meets.any(ids) && fitting == inside_strings {
+            classes.in_strings[number] = !inside_strings.is_empty();
+            continue;
+        }
+        if ids.iter().any(|&id| meets.of_piece(id).contains) {
             classes.everywhere[number] = true;
             continue;
         }
-        let (in_strings, elsewhere) = walk(pattern, template, ids, &meets);
+        let (in_strings, elsewhere) = walk(pattern, dict.variables(number), ids, &meets);
         classes.in_strings[number] = in_strings;
-        if elsewhere {
+        if elsewhere && let Some(template) = dict.get(number) {
             let alignments = align(pattern, template);
             if !alignments.as_ref().is_some_and(Vec::is_empty) {
                 classes.alignments.insert(number as u32, alignments.unwrap_or_default());
@@ -96,32 +113,54 @@ pub(crate) fn classify(pattern: &Pattern, dict: &TemplateDict) -> Classes {
     classes
 }
 
-/// How each of the distinct pieces meets the needle.
-fn meets_of(pattern: &Pattern, pieces: &Pieces) -> Vec<Meets> {
-    let text = if pattern.ignore_case { &pieces.folded } else { &pieces.text };
-    let mut all = Vec::with_capacity(pieces.ends.len());
-    let (mut start, mut found) = (0, pattern.finder.find(text));
-    for &end in &pieces.ends {
-        let end = end as usize;
-        let mut meets = meets(pattern, &text[start..end]);
-        // One search of all text: it also finds what goes on in the next piece.
-        while let Some(at) = found.filter(|&at| at < end) {
-            meets.contains |= at + pattern.len() <= end;
-            let next = if meets.contains { end } else { at + 1 };
-            found = pattern.finder.find(&text[next..]).map(|at| next + at);
+impl AllMeets {
+    fn of(pattern: &Pattern, pieces: &Pieces) -> Self {
+        let text = if pattern.ignore_case { &pieces.folded } else { &pieces.text };
+        let mut all = Self { places: vec![0; pieces.ends.len()], met: vec![Meets::default()], empty: None };
+        let (mut start, mut found) = (0, pattern.finder.find(text));
+        for (&end, place) in pieces.ends.iter().zip(&mut all.places) {
+            let end = end as usize;
+            let mut meets = meets(pattern, &text[start..end]);
+            // One search of all text: it also finds what goes on in the next piece.
+            while let Some(at) = found.filter(|&at| at < end) {
+                meets.contains |= at + pattern.len() <= end;
+                let next = if meets.contains { end } else { at + 1 };
+                found = pattern.finder.find(&text[next..]).map(|at| next + at);
+            }
+            if meets.contains || meets.through | meets.ends | meets.begins != 0 {
+                *place = all.met.len() as u32;
+                all.met.push(meets);
+            }
+            start = end;
         }
-        all.push(meets);
-        start = end;
+        let starts = std::iter::once(&0).chain(&pieces.ends);
+        all.empty = starts.zip(&pieces.ends).position(|(start, end)| start == end).map(|id| id as u32);
+        all
     }
-    all
+
+    fn of_piece(&self, id: u32) -> &Meets {
+        &self.met[self.places[id as usize] as usize]
+    }
+
+    /// True when the needle can have to do with one of a template's pieces.
+    fn any(&self, ids: &[u32]) -> bool {
+        let meets = |id: &u32| self.places[*id as usize];
+        let at_end = |id: &u32| if Some(*id) == self.empty { 0 } else { meets(id) };
+        match ids {
+            [first, between @ .., last] => {
+                // No way out in between: most templates are looked through anyway.
+                between.iter().fold(at_end(first) | at_end(last), |any, id| any | meets(id)) != 0
+            }
+            [only] => at_end(only) != 0,
+            [] => false,
+        }
+    }
 }
 
 /// But for whether the piece contains it.
 fn meets(pattern: &Pattern, piece: &[u8]) -> Meets {
-    let needle = &pattern.bytes;
-    let len = needle.len();
-    let mut meets =
-        Meets { through: 0, ends: 0, begins: 0, len: piece.len().min(usize::from(u8::MAX)) as u8, contains: false };
+    let len = pattern.len();
+    let mut meets = Meets { len: piece.len().min(usize::from(u8::MAX)) as u8, ..Meets::default() };
     let inner = positions(1, len - 1);
     let (Some(&first), Some(&last)) = (piece.first(), piece.last()) else {
         meets.through = inner;
@@ -129,32 +168,39 @@ fn meets(pattern: &Pattern, piece: &[u8]) -> Meets {
     };
     // Most pieces are punctuation, which most needles have little of.
     for at in bits(pattern.places(first) & inner) {
-        let rest = &needle[at..];
-        if piece.len() < rest.len() {
-            meets.through |= u64::from(rest.starts_with(piece)) << at;
-        } else {
-            meets.ends |= u64::from(piece.starts_with(rest)) << at;
+        let rest = &pattern.bytes[at..];
+        let shared = rest.len().min(piece.len());
+        if is_equal(&rest[..shared], &piece[..shared]) {
+            let met = if piece.len() < rest.len() { &mut meets.through } else { &mut meets.ends };
+            *met |= 1 << at;
         }
     }
     for at in bits(pattern.places(last) << 1 & inner) {
-        meets.begins |= u64::from(piece.ends_with(&needle[..at])) << at;
+        let is_met = piece.len() >= at && is_equal(&piece[piece.len() - at..], &pattern.bytes[..at]);
+        meets.begins |= u64::from(is_met) << at;
     }
     meets
 }
 
+/// Of the same length and short, and different soon: a call costs more than the comparison.
+#[inline]
+fn is_equal(left: &[u8], right: &[u8]) -> bool {
+    left.iter().zip(right).all(|(left, right)| left == right)
+}
+
 /// Whether the needle can be inside a string of the template, and whether it can be there in another way.
-fn walk(pattern: &Pattern, template: Template<'_>, ids: &[u32], meets: &[Meets]) -> (bool, bool) {
+fn walk(pattern: &Pattern, variables: &[Variable], ids: &[u32], meets: &AllMeets) -> (bool, bool) {
     let len = pattern.len();
     let (mut in_strings, mut elsewhere) = (false, false);
     // Positions that the needle has reached where the variable begins; never 0 and never its end.
-    let mut reached = meets[ids[0] as usize].begins;
-    for (index, variable) in template.variables.iter().enumerate() {
-        let charset = Charset::of(Some(*variable));
+    let mut reached = meets.of_piece(ids[0]).begins;
+    for (variable, id) in variables.iter().zip(&ids[1..]) {
+        let charset = variable.charset();
         // Positions that it can have reached where the variable ends.
         let mut left = 0_u64;
         let inside = pattern.run_end(charset, 0);
         if inside == len {
-            if is_string(variable.kind) { in_strings = true } else { elsewhere = true }
+            if charset.is_of_strings() { in_strings = true } else { elsewhere = true }
         }
         left |= positions(1, inside.min(len - 1));
         for at in bits(reached) {
@@ -162,7 +208,7 @@ fn walk(pattern: &Pattern, template: Template<'_>, ids: &[u32], meets: &[Meets])
             elsewhere |= end == len;
             left |= positions(at + 1, end.min(len - 1));
         }
-        let piece = meets[ids[index + 1] as usize];
+        let piece = meets.of_piece(*id);
         elsewhere |= left & piece.ends != 0;
         if elsewhere && in_strings {
             break;
@@ -174,18 +220,14 @@ fn walk(pattern: &Pattern, template: Template<'_>, ids: &[u32], meets: &[Meets])
     (in_strings, elsewhere)
 }
 
-/// True for kinds whose values are in a vocabulary, so that one search of it finds the needle in all columns.
-pub(crate) fn is_string(kind: Kind) -> bool {
-    matches!(kind, Kind::Word | Kind::Text | Kind::Phrase | Kind::Hex | Kind::Uuid)
-}
-
 /// All ways for the needle to lie in the template, other than inside a piece or inside a string; `None` if too many.
 fn align(pattern: &Pattern, template: Template<'_>) -> Option<Vec<Alignment>> {
     let mut aligner = Aligner { pattern, template, conditions: Vec::new(), found: Vec::new() };
     let len = pattern.len();
     for (column, variable) in template.variables.iter().enumerate() {
-        let inside = pattern.run_end(Charset::of(Some(*variable)), 0);
-        if inside == len && !is_string(variable.kind) {
+        let charset = variable.charset();
+        let inside = pattern.run_end(charset, 0);
+        if inside == len && !charset.is_of_strings() {
             aligner.with(column, Holds::Inside, 0, len, |aligner| aligner.done());
         }
         for to in 1..=inside.min(len - 1) {
@@ -239,7 +281,7 @@ impl Aligner<'_> {
     fn enter(&mut self, column: usize, at: usize) {
         let Some(variable) = self.template.variables.get(column) else { return };
         let len = self.pattern.len();
-        let end = self.pattern.run_end(Charset::of(Some(*variable)), at);
+        let end = self.pattern.run_end(variable.charset(), at);
         if end == len {
             self.with(column, Holds::Start, at, len, Self::done);
         }

@@ -20,10 +20,11 @@ use std::sync::Arc;
 use logstack_logql::line_filter::{CompiledLineFilter, Needle};
 
 use self::classify::{Classes, Holds, classify};
-use self::needle::{Charset, Pattern};
+use self::needle::Pattern;
 use super::dict::TemplateDict;
 use super::error::Result;
 use super::filter::Lookup;
+use super::lines::charset::Charset;
 use super::meta::BlockMeta;
 
 /// A filter of the query.

@@ -3,75 +3,11 @@
 use logstack_logql::line_filter::Needle;
 use memchr::memmem::Finder;
 
-use super::super::dict::Variable;
-use super::super::lines::clock::Format;
-use super::super::lines::token::Kind;
+use super::super::lines::charset::{CHARSETS, Charset, Charsets};
 
 /// Bytes of a needle that take part in matching templates: positions are bits of a word. What is behind them is checked
 /// on rendered lines.
 pub(crate) const NEEDLE_BYTES_MAX: usize = 63;
-
-/// Sets of bytes that kinds of variables are made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(usize)]
-pub(crate) enum Charset {
-    Letters,
-    Digits,
-    Dotted,
-    Hex,
-    Uuid,
-    Time,
-    TimeWithMonth,
-    Id,
-    Any,
-}
-
-const CHARSETS: usize = 9;
-
-impl Charset {
-    const ALL: [Self; CHARSETS] = [
-        Self::Letters,
-        Self::Digits,
-        Self::Dotted,
-        Self::Hex,
-        Self::Uuid,
-        Self::Time,
-        Self::TimeWithMonth,
-        Self::Id,
-        Self::Any,
-    ];
-
-    /// What a variable can hold; `None`: a line without a template.
-    pub(crate) fn of(variable: Option<Variable>) -> Self {
-        match variable.map(|v| v.kind) {
-            None | Some(Kind::Phrase) => Self::Any,
-            Some(Kind::Word) => Self::Letters,
-            Some(Kind::Number) => Self::Digits,
-            Some(Kind::Decimal | Kind::Address) => Self::Dotted,
-            Some(Kind::Hex) => Self::Hex,
-            Some(Kind::Uuid) => Self::Uuid,
-            Some(Kind::Time) => {
-                let format = variable.and_then(|v| Format::from_id(v.format));
-                if format.is_some_and(Format::has_month_name) { Self::TimeWithMonth } else { Self::Time }
-            }
-            Some(Kind::Text) => Self::Id,
-        }
-    }
-
-    fn has(self, byte: u8) -> bool {
-        match self {
-            Self::Letters => byte.is_ascii_alphabetic() || byte >= 0x80,
-            Self::Digits => byte.is_ascii_digit(),
-            Self::Dotted => byte.is_ascii_digit() || byte == b'.',
-            Self::Hex => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
-            Self::Uuid => matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-'),
-            Self::Time => byte.is_ascii_digit() || b":-/., T".contains(&byte),
-            Self::TimeWithMonth => byte.is_ascii_alphanumeric() || b":-/., ".contains(&byte),
-            Self::Id => byte.is_ascii_alphanumeric() || byte >= 0x80 || b"_-=./+:".contains(&byte),
-            Self::Any => true,
-        }
-    }
-}
 
 /// A needle of a query.
 #[derive(Debug, Clone)]
@@ -82,6 +18,8 @@ pub(crate) struct Pattern {
     pub(crate) finder: Finder<'static>,
     /// Of each charset and position, where the run of its bytes ends.
     runs: [[u8; NEEDLE_BYTES_MAX + 1]; CHARSETS],
+    /// The charsets that have all of its bytes.
+    pub(crate) charsets: Charsets,
     /// Of each byte, where the needle has it: bits.
     places: Box<[u64; 256]>,
 }
@@ -97,20 +35,16 @@ impl Pattern {
             if needle.ignore_case { needle.bytes.to_ascii_lowercase().into() } else { needle.bytes.clone() };
         let mut runs = [[0; NEEDLE_BYTES_MAX + 1]; CHARSETS];
         for charset in Charset::ALL {
-            let has = |byte: u8| charset.has(byte) || needle.ignore_case && charset.has(byte.to_ascii_uppercase());
-            let mut end = len;
-            for at in (0..len).rev() {
-                if !has(bytes[at]) {
-                    end = at;
-                }
-                runs[charset as usize][at] = end as u8;
+            for (at, end) in runs[charset as usize].iter_mut().enumerate().take(len + 1) {
+                *end = charset.run_end(&bytes, at, needle.ignore_case) as u8;
             }
-            runs[charset as usize][len] = len as u8;
         }
+        let fitting = Charset::ALL.into_iter().filter(|charset| usize::from(runs[*charset as usize][0]) == len);
+        let charsets = fitting.fold(Charsets::default(), |charsets, charset| charsets.with(charset));
         let mut places = Box::new([0; 256]);
         bytes.iter().enumerate().for_each(|(at, &byte)| places[usize::from(byte)] |= 1 << at);
         let finder = Finder::new(&bytes).into_owned();
-        Some(Self { bytes, ignore_case: needle.ignore_case, finder, runs, places })
+        Some(Self { bytes, ignore_case: needle.ignore_case, finder, runs, charsets, places })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -132,7 +66,7 @@ impl Pattern {
     /// True when all of it is of `charset`.
     #[inline]
     pub(crate) fn fits(&self, charset: Charset) -> bool {
-        self.run_end(charset, 0) == self.len()
+        self.charsets.has(charset)
     }
 
     /// True when `text` equals `bytes[from..to]`.
