@@ -52,6 +52,16 @@ pub enum Decoded<T> {
     },
 }
 
+impl<T: Resource> Decoded<T> {
+    /// Its metadata, which can always be read.
+    pub fn metadata(&self) -> &ObjectMeta {
+        match self {
+            Self::Object(object) => object.meta(),
+            Self::Broken { metadata, .. } => metadata,
+        }
+    }
+}
+
 /// What is known of a pod: enough to count targets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodFacts {
@@ -193,10 +203,12 @@ impl World {
         }
     }
 
-    /// As [`set_written`](Self::set_written). Only what exists is written: one that a watch no longer shows is gone.
+    /// As [`set_written`](Self::set_written), for the answer to a write of its status. Only what exists is written: one that
+    /// a watch no longer shows is gone. What somebody else changed meanwhile is in the answer, too: that waits for its own
+    /// event, which would bring no news otherwise, and nobody would act on it.
     pub fn set_written_stack(&self, key: Key, stack: LogStack) {
         let mut stacks = self.stacks.write();
-        if stacks.get(&key).is_some_and(|known| !is_newer(known, &stack.metadata)) {
+        if stacks.get(&key).is_some_and(|known| is_written_over(known, &stack.metadata)) {
             stacks.insert(key, Decoded::Object(Arc::new(stack)));
         }
     }
@@ -204,7 +216,7 @@ impl World {
     /// As [`set_written_stack`](Self::set_written_stack).
     pub fn set_written_scrape(&self, key: Key, scrape: LogScrape) {
         let mut scrapes = self.scrapes.write();
-        if scrapes.get(&key).is_some_and(|known| !is_newer(known, &scrape.metadata)) {
+        if scrapes.get(&key).is_some_and(|known| is_written_over(known, &scrape.metadata)) {
             scrapes.insert(key, Decoded::Object(Arc::new(scrape)));
         }
     }
@@ -316,13 +328,22 @@ fn number(version: &str) -> u64 {
     version.parse().unwrap_or_default()
 }
 
-/// True when what is known is a later state than the one with `metadata`.
-fn is_newer<T: Resource>(known: &Decoded<T>, metadata: &ObjectMeta) -> bool {
-    let known = match known {
-        Decoded::Object(object) => object.meta(),
-        Decoded::Broken { metadata, .. } => metadata,
-    };
-    known.resource_version.as_deref().map(number) > metadata.resource_version.as_deref().map(number)
+/// True when the answer with `metadata` is a later state than what is known, and brings nothing that is worth a pass.
+fn is_written_over<T: Resource>(known: &Decoded<T>, metadata: &ObjectMeta) -> bool {
+    let version = |metadata: &ObjectMeta| metadata.resource_version.as_deref().map(number);
+    version(known.metadata()) <= version(metadata) && trigger(known.metadata()) == trigger(metadata)
+}
+
+/// The parts of metadata whose change is worth a pass; status writes change none of them.
+pub fn trigger(metadata: &ObjectMeta) -> impl PartialEq + use<> {
+    (
+        metadata.uid.clone(),
+        metadata.generation,
+        metadata.annotations.clone(),
+        metadata.labels.clone(),
+        metadata.finalizers.clone(),
+        metadata.deletion_timestamp.is_some(),
+    )
 }
 
 /// A label of an object.
@@ -365,5 +386,32 @@ mod tests {
         check(&world, &id, "11");
         world.set_written(id.clone(), object("12"));
         check(&world, &id, "12");
+    }
+
+    #[test]
+    fn an_answer_takes_nobody_elses_change_from_its_event() {
+        let (world, key) = (World::default(), Key { namespace: "obs".to_owned(), name: "logs".to_owned() });
+        let stack = |version: u32, generation: i64| LogStack {
+            metadata: ObjectMeta {
+                resource_version: Some(version.to_string()),
+                generation: Some(generation),
+                ..ObjectMeta::default()
+            },
+            ..LogStack::new("logs", Default::default())
+        };
+        let known = || {
+            let known = world.stack(&key).unwrap();
+            (known.metadata().resource_version.clone().unwrap(), known.metadata().generation.unwrap())
+        };
+        world.set_written_stack(key.clone(), stack(5, 1));
+        assert!(world.stack(&key).is_none(), "no watch has shown it");
+        world.set_stack(key.clone(), Some(Decoded::Object(Arc::new(stack(5, 1)))));
+        world.set_written_stack(key.clone(), stack(7, 1));
+        assert_eq!(known(), ("7".to_owned(), 1));
+        world.set_written_stack(key.clone(), stack(6, 1));
+        assert_eq!(known(), ("7".to_owned(), 1), "it was late");
+        // Version 8 was a change of the specification, whose event has not come yet.
+        world.set_written_stack(key.clone(), stack(9, 2));
+        assert_eq!(known(), ("7".to_owned(), 1));
     }
 }

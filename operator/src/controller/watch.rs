@@ -25,7 +25,7 @@ use crate::names;
 use crate::object::{Kind, ObjectId};
 use crate::queue::DEBOUNCE;
 use crate::scrape::selects;
-use crate::world::{Decoded, Key, NamespaceFacts, PodFacts, label};
+use crate::world::{Decoded, Key, NamespaceFacts, PodFacts, label, trigger};
 
 /// Objects of a list at once.
 const PAGE_SIZE: u32 = 500;
@@ -230,25 +230,6 @@ fn is_in(key: &Key, namespace: &Option<String>) -> bool {
     namespace.as_ref().is_none_or(|namespace| key.namespace == *namespace)
 }
 
-/// The parts of metadata whose change is worth a pass; status writes change none of them.
-fn trigger(metadata: &ObjectMeta) -> impl PartialEq + use<> {
-    (
-        metadata.uid.clone(),
-        metadata.generation,
-        metadata.annotations.clone(),
-        metadata.labels.clone(),
-        metadata.finalizers.clone(),
-        metadata.deletion_timestamp.is_some(),
-    )
-}
-
-fn metadata_of<T: Resource>(decoded: &Decoded<T>) -> ObjectMeta {
-    match decoded {
-        Decoded::Object(object) => object.meta().clone(),
-        Decoded::Broken { metadata, .. } => (**metadata).clone(),
-    }
-}
-
 fn decoded<T: Resource>(guard: DeserializeGuard<T>) -> Decoded<T> {
     match guard.0 {
         Ok(mut object) => {
@@ -266,10 +247,10 @@ impl Sink for StackWatch {
 
     fn put(&self, context: &Context, object: Self::Object) -> Key {
         let new = decoded(object);
-        let metadata = metadata_of(&new);
+        let metadata = new.metadata().clone();
         let key = Key::of(&metadata);
-        let old = context.world.stack(&key).map(|old| metadata_of(&old));
-        let is_changed = old.is_none_or(|old| trigger(&old) != trigger(&metadata));
+        let old = context.world.stack(&key);
+        let is_changed = old.is_none_or(|old| trigger(old.metadata()) != trigger(&metadata));
         context.world.set_stack(key.clone(), Some(new));
         if is_changed {
             let item = Item::Stack(key.clone());
@@ -303,10 +284,10 @@ impl Sink for ScrapeWatch {
 
     fn put(&self, context: &Context, object: Self::Object) -> Key {
         let new = decoded(object);
-        let metadata = metadata_of(&new);
+        let metadata = new.metadata().clone();
         let key = Key::of(&metadata);
-        let old = context.world.scrape(&key).map(|old| metadata_of(&old));
-        let is_changed = old.is_none_or(|old| trigger(&old) != trigger(&metadata));
+        let old = context.world.scrape(&key);
+        let is_changed = old.is_none_or(|old| trigger(old.metadata()) != trigger(&metadata));
         context.world.set_scrape(key.clone(), Some(new));
         if is_changed {
             let item = Item::Scrape(key.clone());
