@@ -11,7 +11,7 @@
 //! | 4 reboot with the state kept or lost | `src/tail/plan.rs` (another device number), [`a_lost_state_begins_where_it_is_told`] |
 //! | 4 damaged positions and state, read-only folder | `delivery.rs`, `src/state.rs`, `src/positions.rs` |
 //! | 4 full disk under the state | [`a_full_disk_under_the_positions_costs_no_line`] |
-//! | 4 clock set back | `src/tail/log.rs`: `a_clock_that_is_set_back_loses_nothing` |
+//! | 4 clock set back | `src/tail/log.rs`: `a_clock_that_is_set_back_loses_nothing`; [`a_clock_that_was_ahead_at_the_first_start_makes_no_new_file_old`] |
 //! | 5 CRI: pieces, streams, cut runes, offsets, malformed lines | `src/pipeline/stages/container.rs`; below across a rotation, and a line of 8 MiB |
 //! | 6 stages | a table at the foot of each file of `src/pipeline/stages/` |
 //! | 7 server away for two hours | [`an_outage_longer_than_memory_loses_nothing_and_catches_up_fairly`]: seconds in place of hours, a memory limit that is as much smaller; `benches/node.rs` for the memory of the process |
@@ -31,6 +31,7 @@ use logstack_collector::Collector;
 use logstack_collector::pipeline::Outgoing;
 use logstack_collector::settings;
 use logstack_collector::ship::{Budget, Clients, Entry, Limits};
+use logstack_collector::state::{State, StateFile};
 use logstack_logql::Labels;
 use scene::{Scene, append, wait_until};
 use tokio_util::sync::CancellationToken;
@@ -303,6 +304,20 @@ async fn files_of_late_targets_begin_where_it_is_told() {
         assert_eq!(scene.arrived(want.len()).await, want, "{read_from}");
         collector.stop(STOP).await;
     }
+}
+
+/// A node without a clock of its own is an hour ahead until somebody tells it the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_was_ahead_at_the_first_start_makes_no_new_file_old() {
+    let scene = Scene::new().await;
+    let ahead = i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap() + 3_600_000_000_000;
+    let mut state_file = StateFile::new(&scene.path("positions.yaml"));
+    state_file.store(State { first_start_ns: ahead, ..State::default() }).unwrap();
+    let collector = Collector::start(&scene.config("collector: {read_from: end}\n")).unwrap();
+    wait_until("it looked around", || collector.tail_metrics().scans.load(Ordering::Relaxed) > 0).await;
+    append(&scene.path("app.log"), "one\n");
+    assert_eq!(scene.arrived(1).await, ["a:one"]);
+    collector.stop(STOP).await;
 }
 
 /// A container that writes fast, on a node that is busy: its log is rotated before anybody looked.

@@ -179,15 +179,13 @@ pub fn looks_binary(file: &File) -> io::Result<bool> {
 impl TailedFile {
     /// Reads an open file behind the first `offset` bytes.
     pub fn plain(file: File, offset: u64, line_bytes_max: usize, now: Instant) -> io::Result<Self> {
-        let metadata = file.metadata()?;
-        let fingerprint = Fingerprint::of(&read_head(&file)?);
-        let identity = Identity { inode: Inode::of(&metadata), fingerprint };
+        let identity = Identity { inode: Inode::of(&file)?, fingerprint: Fingerprint::of(&read_head(&file)?) };
         Ok(Self::new(Source::Plain(file), identity, offset, line_bytes_max, now))
     }
 
     /// Reads a rotated and compressed file behind the first `offset` bytes of its content.
     pub fn compressed(file: File, offset: u64, line_bytes_max: usize, now: Instant) -> io::Result<Self> {
-        let inode = Inode::of(&file.metadata()?);
+        let inode = Inode::of(&file)?;
         let fingerprint = Fingerprint::of(&read_gzip_head(&file)?);
         let mut decoder = MultiGzDecoder::new(io::BufReader::new(file));
         io::copy(&mut (&mut decoder).take(offset), &mut io::sink())?;
@@ -197,7 +195,7 @@ impl TailedFile {
 
     /// Reads an archive behind its first `lines` lines.
     pub fn archive(file: File, kind: Compression, lines: u64, line_bytes_max: usize, now: Instant) -> io::Result<Self> {
-        let inode = Inode::of(&file.metadata()?);
+        let inode = Inode::of(&file)?;
         let identity = Identity { inode, fingerprint: Fingerprint::of(&read_head(&file)?) };
         let file = io::BufReader::new(file);
         let decoder: Box<dyn Read + Send> = match kind {

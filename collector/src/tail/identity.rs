@@ -1,10 +1,13 @@
 //! Which file is it? Names change (rotation) and inode numbers are used again at once, so a file is known by device,
 //! inode and a hash of its first bytes. Container log lines begin with a time in nanoseconds: 1 KiB of them is unique.
 
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
-use std::time::UNIX_EPOCH;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
 
+use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statat, statx};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -24,11 +27,14 @@ pub struct Inode {
 }
 
 impl Inode {
-    /// Of an open file or a path.
-    pub fn of(metadata: &Metadata) -> Self {
-        let born = metadata.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-        let born_ns = born.and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(0);
-        Self { device: metadata.dev(), inode: metadata.ino(), born_ns }
+    /// Of an open file.
+    pub fn of(file: &File) -> io::Result<Self> {
+        look(file, Path::new(""), AtFlags::EMPTY_PATH)
+    }
+
+    /// Of the file that has the name now; links are followed.
+    pub fn at(path: &Path) -> io::Result<Self> {
+        look(CWD, path, AtFlags::empty())
     }
 
     /// True when both are the same file. Devices may be numbered anew at a boot; where the time of birth is known it
@@ -40,6 +46,29 @@ impl Inode {
             false => self.inode == other.inode && is_same_device,
         }
     }
+}
+
+/// The standard library knows the time of birth with glibc alone, and containers seldom have that.
+///
+/// Source: `statx(2)`.
+fn look(folder: impl AsFd, path: &Path, flags: AtFlags) -> io::Result<Inode> {
+    let seen = match statx(&folder, path, flags, StatxFlags::BASIC_STATS | StatxFlags::BTIME) {
+        Ok(seen) => seen,
+        // An old kernel, or a sandbox that does not know the call.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            let seen = statat(&folder, path, flags)?;
+            return Ok(Inode { device: seen.st_dev, inode: seen.st_ino, born_ns: 0 });
+        }
+        Err(err) => return Err(err.into()),
+    };
+    let born = seen.stx_btime;
+    let born_ns = born.tv_sec.saturating_mul(1_000_000_000).saturating_add(i64::from(born.tv_nsec));
+    let is_born = StatxFlags::from_bits_retain(seen.stx_mask).contains(StatxFlags::BTIME) && born_ns > 0;
+    Ok(Inode {
+        device: makedev(seen.stx_dev_major, seen.stx_dev_minor),
+        inode: seen.stx_ino,
+        born_ns: if is_born { born_ns } else { 0 },
+    })
 }
 
 /// Hash of the first `len` bytes; grows with the file up to [`HEAD_BYTES_MAX`].

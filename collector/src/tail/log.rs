@@ -63,8 +63,8 @@ pub enum Start {
     Offset(u64),
     /// At the current file's end.
     End,
-    /// With the oldest rotated file.
-    History,
+    /// With the oldest file that was rotated at this time (ns since the epoch) or later.
+    History(i64),
 }
 
 /// A log that is read.
@@ -267,8 +267,8 @@ impl Log {
             return Ok(LogTurn::Idle);
         }
         self.named_at = None;
-        match fs::metadata(&self.path) {
-            Ok(metadata) if Inode::of(&metadata).is_same_file(&inode) => {
+        match Inode::at(&self.path) {
+            Ok(named) if named.is_same_file(&inode) => {
                 self.gone_since = None;
                 self.named_at = Some(now);
                 if can_park {
@@ -308,8 +308,8 @@ impl Log {
         }
         self.looked_at = now;
         let Some(newest) = self.generations.back().map(|file| file.identity().inode) else { return Ok(()) };
-        match fs::metadata(&self.path) {
-            Ok(metadata) if !Inode::of(&metadata).is_same_file(&newest) => self.open_newer(now),
+        match Inode::at(&self.path) {
+            Ok(named) if !named.is_same_file(&newest) => self.open_newer(now),
             // In a rotation nothing has the name for a moment.
             _ => Ok(()),
         }
@@ -331,14 +331,14 @@ impl Log {
         }
         let inode = front.identity().inode;
         // What lost its name was renamed, and is itself what was rotated.
-        if !fs::metadata(&self.path).is_ok_and(|metadata| Inode::of(&metadata).is_same_file(&inode)) {
+        if !Inode::at(&self.path).is_ok_and(|named| named.is_same_file(&inode)) {
             return Ok(());
         }
         let state = self.state();
         let mut all: Vec<Option<Found>> = self.candidates()?.into_iter().map(Some).collect();
         let candidates: Vec<Candidate> = all.iter().flatten().map(|found| found.candidate.clone()).collect();
         let mut copies = Vec::new();
-        for planned in plan_generations(&state.unfinished, &state.done, &candidates, false) {
+        for planned in plan_generations(&state.unfinished, &state.done, &candidates, i64::MAX) {
             if planned.known != Known::No || candidates[planned.idx].is_current {
                 continue;
             }
@@ -446,7 +446,8 @@ impl Log {
         };
         let is_same = |metadata: &fs::Metadata| {
             let modified_ns = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
-            Inode::of(metadata).is_same_file(&parked.unfinished.identity.inode) && modified_ns == parked.modified_ns
+            let inode = &parked.unfinished.identity.inode;
+            modified_ns == parked.modified_ns && Inode::at(&self.path).is_ok_and(|named| named.is_same_file(inode))
         };
         if metadata.as_ref().is_some_and(is_same) {
             return Ok(false);
@@ -478,15 +479,19 @@ impl Log {
         let mut all: Vec<Option<Found>> = self.candidates()?.into_iter().map(Some).collect();
         let candidates: Vec<Candidate> = all.iter().flatten().map(|found| found.candidate.clone()).collect();
         let was_never_seen = state.unfinished.is_empty() && state.done.is_empty();
-        let wants_history = self.options.start == Start::History;
-        if was_never_seen && !wants_history {
+        let history_ns = match self.options.start {
+            Start::History(from_ns) => from_ns,
+            Start::Offset(_) | Start::End => i64::MAX,
+        };
+        if was_never_seen {
             // What was rotated before we came never becomes new.
-            for old in candidates.iter().filter(|candidate| !candidate.is_current) {
+            let is_old = |candidate: &&Candidate| !candidate.is_current && candidate.modified_ns < history_ns;
+            for old in candidates.iter().filter(is_old) {
                 let identity = Identity { inode: old.inode, fingerprint: Fingerprint::of(&old.head) };
                 self.remember_done(Unfinished { identity, offset: u64::MAX });
             }
         }
-        let plan = plan_generations(&state.unfinished, &state.done, &candidates, wants_history);
+        let plan = plan_generations(&state.unfinished, &state.done, &candidates, history_ns);
         for Planned { idx, offset, known } in plan {
             if matches!(known, Known::Unfinished(place) if place < held) {
                 continue;
@@ -618,7 +623,7 @@ fn find(path: &Path, is_compressed: bool, is_current: bool) -> io::Result<Found>
     let metadata = file.metadata()?;
     let len = (!is_compressed).then_some(metadata.len());
     let modified_ns = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
-    let candidate = Candidate { inode: Inode::of(&metadata), head, len, is_current, modified_ns };
+    let candidate = Candidate { inode: Inode::of(&file)?, head, len, is_current, modified_ns };
     Ok(Found { candidate, file, path: path.to_owned(), is_compressed })
 }
 
@@ -985,7 +990,8 @@ mod tests {
         check(Start::Offset(2), "b");
         check(Start::Offset(99), "a b");
         check(Start::End, "");
-        check(Start::History, "old a b");
+        check(Start::History(0), "old a b");
+        check(Start::History(i64::MAX), "a b");
     }
 
     #[test]

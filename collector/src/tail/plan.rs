@@ -96,12 +96,13 @@ pub fn originals(path: &Path) -> impl Iterator<Item = PathBuf> {
 /// Plans what to read.
 ///
 /// `candidates` are the log's files, oldest first, the current one last (if there is one). `done` are generations that
-/// were delivered whole. `wants_history`: a log that was never seen is read with its rotated files.
+/// were delivered whole. A log that was never seen is read with the files that were rotated at `history_ns` (since the
+/// epoch) or later.
 pub fn plan_generations(
     unfinished: &[Unfinished],
     done: &[Unfinished],
     candidates: &[Candidate],
-    wants_history: bool,
+    history_ns: i64,
 ) -> Vec<Planned> {
     let (known, lost) = assign(unfinished.iter().chain(done), candidates);
     // A current file that was empty when it was last seen says nothing of its age: it may have been filled, copied and
@@ -120,8 +121,11 @@ pub fn plan_generations(
     let first_new = match candidates.iter().zip(&known).rposition(is_telling) {
         Some(idx) => idx + 1,
         // All that was known is gone: whatever is left came later.
-        None if wants_history || !unfinished.is_empty() || !done.is_empty() => 0,
-        None => candidates.len().saturating_sub(1),
+        None if !unfinished.is_empty() || !done.is_empty() => 0,
+        None => {
+            let is_wanted = |candidate: &Candidate| candidate.is_current || candidate.modified_ns >= history_ns;
+            candidates.iter().position(is_wanted).unwrap_or(candidates.len().saturating_sub(1))
+        }
     };
     // Names have local time, which steps back once a year: an older name that was written later came later.
     let newest = first_new.checked_sub(1).map(|idx| &candidates[idx]).filter(|newest| !newest.is_current);
@@ -215,7 +219,7 @@ mod tests {
         unfinished: &[(u64, &str, u64)],
         done: &[(u64, &str)],
         files: &[(u64, &str)],
-        wants_history: bool,
+        history_ns: i64,
         want: &[(usize, u64)],
     ) {
         let unfinished: Vec<Unfinished> =
@@ -230,43 +234,43 @@ mod tests {
             modified_ns: 0,
         };
         let files: Vec<Candidate> = files.iter().enumerate().map(file).collect();
-        let plan = plan_generations(&unfinished, &done, &files, wants_history);
+        let plan = plan_generations(&unfinished, &done, &files, history_ns);
         assert_eq!(plan.iter().map(|p| (p.idx, p.offset)).collect::<Vec<_>>(), want);
     }
 
     #[test]
     fn plans() {
         // Never seen: the current file alone, or with its history.
-        check(&[], &[], &[(1, "a"), (2, "b")], false, &[(1, 0)]);
-        check(&[], &[], &[(1, "a"), (2, "b")], true, &[(0, 0), (1, 0)]);
-        check(&[], &[], &[], true, &[]);
+        check(&[], &[], &[(1, "a"), (2, "b")], i64::MAX, &[(1, 0)]);
+        check(&[], &[], &[(1, "a"), (2, "b")], 0, &[(0, 0), (1, 0)]);
+        check(&[], &[], &[], 0, &[]);
         // Nothing happened; the file grew.
-        check(&[(2, "b", 7)], &[], &[(1, "a"), (2, "bc")], false, &[(1, 7)]);
+        check(&[(2, "b", 7)], &[], &[(1, "a"), (2, "bc")], i64::MAX, &[(1, 7)]);
         // Rotated once, rotated often: oldest first.
-        check(&[(2, "b", 7)], &[], &[(1, "a"), (2, "b"), (3, "c")], false, &[(1, 7), (2, 0)]);
-        check(&[(1, "a", 7)], &[], &[(1, "a"), (2, "b"), (3, "c")], false, &[(0, 7), (1, 0), (2, 0)]);
+        check(&[(2, "b", 7)], &[], &[(1, "a"), (2, "b"), (3, "c")], i64::MAX, &[(1, 7), (2, 0)]);
+        check(&[(1, "a", 7)], &[], &[(1, "a"), (2, "b"), (3, "c")], i64::MAX, &[(0, 7), (1, 0), (2, 0)]);
         // Compressed meanwhile: another inode, the same content.
-        check(&[(1, "a", 7)], &[], &[(9, "a"), (2, "b")], false, &[(0, 7), (1, 0)]);
+        check(&[(1, "a", 7)], &[], &[(9, "a"), (2, "b")], i64::MAX, &[(0, 7), (1, 0)]);
         // A compressed generation that was delivered is not read again.
-        check(&[(2, "b", 1)], &[(1, "a")], &[(9, "a"), (2, "b")], false, &[(1, 1)]);
-        check(&[], &[(1, "a")], &[(9, "a"), (2, "b"), (3, "c")], false, &[(1, 0), (2, 0)]);
+        check(&[(2, "b", 1)], &[(1, "a")], &[(9, "a"), (2, "b")], i64::MAX, &[(1, 1)]);
+        check(&[], &[(1, "a")], &[(9, "a"), (2, "b"), (3, "c")], i64::MAX, &[(1, 0), (2, 0)]);
         // The inode was used again for another content.
-        check(&[(2, "b", 7)], &[], &[(2, "x")], false, &[(0, 0)]);
+        check(&[(2, "b", 7)], &[], &[(2, "x")], i64::MAX, &[(0, 0)]);
         // What was known is gone: everything left is newer.
-        check(&[(1, "a", 7)], &[], &[(2, "b"), (3, "c")], false, &[(0, 0), (1, 0)]);
+        check(&[(1, "a", 7)], &[], &[(2, "b"), (3, "c")], i64::MAX, &[(0, 0), (1, 0)]);
         // An empty file is known by its inode alone.
-        check(&[(1, "", 0)], &[], &[(1, "abc")], false, &[(0, 0)]);
-        check(&[(1, "", 0)], &[], &[(5, "x"), (2, "abc")], false, &[(0, 0), (1, 0)]);
+        check(&[(1, "", 0)], &[], &[(1, "abc")], i64::MAX, &[(0, 0)]);
+        check(&[(1, "", 0)], &[], &[(5, "x"), (2, "abc")], i64::MAX, &[(0, 0), (1, 0)]);
         // A new file that begins with the words of the old one, which is delivered and gone, or on its way.
-        check(&[], &[(1, "start")], &[(2, "start")], false, &[(0, 0)]);
-        check(&[(1, "start", 5)], &[], &[(2, "start")], false, &[(0, 0)]);
-        check(&[(1, "start", 5)], &[], &[(1, "start"), (2, "start")], false, &[(0, 5), (1, 0)]);
+        check(&[], &[(1, "start")], &[(2, "start")], i64::MAX, &[(0, 0)]);
+        check(&[(1, "start", 5)], &[], &[(2, "start")], i64::MAX, &[(0, 0)]);
+        check(&[(1, "start", 5)], &[], &[(1, "start"), (2, "start")], i64::MAX, &[(0, 5), (1, 0)]);
         // A delivered generation that somebody went on writing.
-        check(&[(2, "b", 1)], &[(1, "a")], &[(1, "aa"), (2, "b")], false, &[(0, 1), (1, 1)]);
+        check(&[(2, "b", 1)], &[(1, "a")], &[(1, "aa"), (2, "b")], i64::MAX, &[(0, 1), (1, 1)]);
         // Copied and cut while the content was on its way: the copy begins where the first of both has arrived.
-        check(&[(1, "a", 3), (5, "a", 7), (1, "n", 0)], &[], &[(5, "a"), (1, "n")], false, &[(0, 3), (1, 0)]);
+        check(&[(1, "a", 3), (5, "a", 7), (1, "n", 0)], &[], &[(5, "a"), (1, "n")], i64::MAX, &[(0, 3), (1, 0)]);
         // Copied and cut: the copy has the content, the inode has a new one.
-        check(&[(1, "a", 7)], &[], &[(5, "a"), (1, "n")], false, &[(0, 7), (1, 0)]);
+        check(&[(1, "a", 7)], &[], &[(5, "a"), (1, "n")], i64::MAX, &[(0, 7), (1, 0)]);
     }
 
     #[test]
@@ -285,9 +289,9 @@ mod tests {
             modified_ns: 0,
         };
         let new = [Planned { idx: 0, offset: 0, known: Known::No }];
-        assert_eq!(plan_generations(&[], &done, &[current(20)], false), new);
+        assert_eq!(plan_generations(&[], &done, &[current(20)], i64::MAX), new);
         let grown = [Planned { idx: 0, offset: 0, known: Known::Done(0) }];
-        assert_eq!(plan_generations(&[], &done, &[current(10)], false), grown);
+        assert_eq!(plan_generations(&[], &done, &[current(10)], i64::MAX), grown);
     }
 
     #[test]

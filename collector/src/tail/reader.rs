@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::file::{Compression, Newline, Take};
+use super::identity::Inode;
 use super::log::{Log, LogState, LogTurn, OpenOptions, Start, has_rotated_files, state_at};
 use super::plan::originals;
 use super::rate::{Admission, ContainerRate};
@@ -116,6 +117,8 @@ pub struct Reader {
     state_file: Option<StateFile>,
     /// Of logs that are not read now, and since when this node is read at all.
     remembered: State,
+    /// This node was never read: what is there now is old, whatever the clock says.
+    is_first_look: bool,
     logs: HashMap<u64, Tailed>,
     by_key: HashMap<LogKey, u64>,
     due: BinaryHeap<Reverse<(Instant, u64)>>,
@@ -207,6 +210,7 @@ impl Reader {
             positions,
             state_file,
             remembered: State { first_start_ns: now_ns(), ..State::default() },
+            is_first_look: true,
             logs: HashMap::new(),
             by_key: HashMap::new(),
             due: BinaryHeap::new(),
@@ -269,11 +273,10 @@ impl Reader {
     }
 
     fn load_state(&mut self) {
-        let state = self.state_file.as_mut().and_then(StateFile::load);
-        let is_known = state.is_some();
-        if let Some(mut state) = state {
+        if let Some(mut state) = self.state_file.as_mut().and_then(StateFile::load) {
             self.cursors.load(std::mem::take(&mut state.cursors));
             self.remembered = state;
+            self.is_first_look = false;
         }
         // Who waited for the lock has read what another collector has overwritten since.
         if let Some(Ok(positions)) = self.settings.positions_file.as_deref().map(Positions::load) {
@@ -281,8 +284,9 @@ impl Reader {
         }
         self.cursors.load(self.positions.cursors());
         // Promtail has read this node before.
-        if !is_known && !self.positions.is_empty() {
+        if self.is_first_look && !self.positions.is_empty() {
             self.remembered.first_start_ns = 0;
+            self.is_first_look = false;
         }
     }
 
@@ -310,7 +314,7 @@ impl Reader {
                 self.seen_version = version;
                 // Whoever kills us now finds what has come again, wherever it is rotated to.
                 if self.scan(now) {
-                    self.commit();
+                    self.remember();
                 }
                 last_scan = Some(now);
             } else if wants_scan {
@@ -379,7 +383,9 @@ impl Reader {
 
     /// Opens files that have come, lets go of those that nobody wants; true when files have come.
     fn scan(&mut self, now: Instant) -> bool {
-        let last_id = self.next_id;
+        let mut have_come = false;
+        // The clock was ahead when it was looked at.
+        self.remembered.first_start_ns = self.remembered.first_start_ns.min(now_ns());
         TailMetrics::add(&self.metrics.scans, 1);
         let targets = self.targets.active();
         let mut folders = std::mem::take(&mut self.folders);
@@ -398,7 +404,7 @@ impl Reader {
                 }
                 let key = self.key(path, target.job_idx);
                 if wanted.insert(key.clone()) {
-                    self.claim(target, key, now);
+                    have_come |= self.claim(target, key, now);
                 }
             }
         }
@@ -418,7 +424,8 @@ impl Reader {
         self.arriving.retain(|path, _| paths.contains(&**path));
         self.limit_pinned();
         self.publish();
-        self.next_id != last_id
+        self.is_first_look = false;
+        have_come
     }
 
     /// A file belongs to the first job that claims it, or each job reads it on its own.
@@ -427,12 +434,13 @@ impl Reader {
         LogKey { path: path.to_owned(), job }
     }
 
-    fn claim(&mut self, target: &Target, key: LogKey, now: Instant) {
+    /// Reads the log for `target` from now on; true when it was opened.
+    fn claim(&mut self, target: &Target, key: LogKey, now: Instant) -> bool {
         let path = key.path.clone();
         if let Some(id) = self.by_key.get(&key) {
-            let Some(tailed) = self.logs.get_mut(id) else { return };
+            let Some(tailed) = self.logs.get_mut(id) else { return false };
             if tailed.job_idx == target.job_idx && tailed.target_labels.ptr_eq(&target.labels) {
-                return;
+                return false;
             }
             tailed.target_labels = target.labels.clone();
             let labels = with_filename(&target.labels, &path);
@@ -442,15 +450,15 @@ impl Reader {
                 tailed.source = SourceLabels { labels, id: self.next_id };
                 tailed.job_idx = target.job_idx;
             }
-            return;
+            return false;
         }
         if self.failed.get(&path).is_some_and(|until| *until > now) {
-            return;
+            return false;
         }
         let archive = self.jobs.get(target.job_idx).and_then(|job| job.archive);
         let delay = archive.map_or(Duration::ZERO, |archive| archive.delay);
         if delay > Duration::ZERO && *self.arriving.entry(path.clone()).or_insert(now + delay) > now {
-            return;
+            return false;
         }
         self.arriving.remove(&path);
         let newline = self.jobs.get(target.job_idx).map_or(Newline::Byte, Job::newline);
@@ -484,12 +492,14 @@ impl Reader {
                 self.by_key.insert(key, id);
                 self.logs.insert(id, tailed);
                 self.due.push(Reverse((now, id)));
+                true
             }
             Err(err) => {
                 let again = self.settings.sync_period;
                 if self.failed.insert(path.clone(), now + again).is_none() {
                     warn!(error = %err, path = %path.display(), "file cannot be read, trying again later");
                 }
+                false
             }
         }
     }
@@ -509,16 +519,16 @@ impl Reader {
                 None => (LogState::default(), Start::Offset(0)),
             };
         }
-        let metadata = path.metadata().ok();
-        let modified = metadata.as_ref().and_then(|metadata| metadata.modified().ok());
         let is_recent = |age: Duration| {
+            let modified = path.metadata().and_then(|metadata| metadata.modified()).ok();
             modified.and_then(|at| SystemTime::now().duration_since(at).ok()).is_none_or(|since| since <= age)
         };
-        // Not every filesystem knows when a file was born.
-        let came = metadata.as_ref().and_then(|metadata| metadata.created().ok()).or(modified);
-        let is_newer = came.is_none_or(|came| ns_of(came) >= self.remembered.first_start_ns);
+        // 0 where the filesystem does not know when it was born.
+        let born_ns = Inode::at(path).map_or(0, |inode| inode.born_ns);
+        let since_ns = self.remembered.first_start_ns;
+        let is_newer = !self.is_first_look && (born_ns == 0 || born_ns >= since_ns);
         let start = match self.settings.read_from {
-            _ if is_newer && path.starts_with(&self.settings.pod_logs_root) => Start::History,
+            _ if is_newer && path.starts_with(&self.settings.pod_logs_root) => Start::History(since_ns),
             _ if is_newer => Start::Offset(0),
             ReadFrom::Beginning => Start::Offset(0),
             ReadFrom::End => Start::End,
@@ -726,8 +736,17 @@ impl Reader {
         *self.metrics.files.lock() = files;
     }
 
+    /// Writes what is known of the logs, without Promtail's positions, which wait for their time.
+    fn remember(&mut self) {
+        self.write(None);
+    }
+
     fn commit(&mut self) {
         self.publish();
+        self.write(self.settings.positions_file.clone());
+    }
+
+    fn write(&mut self, positions_file: Option<PathBuf>) {
         if self.settings.read_only {
             return;
         }
@@ -737,7 +756,7 @@ impl Reader {
             &mut self.positions,
             self.state_file.as_mut(),
             &mut self.remembered,
-            self.settings.positions_file.as_deref(),
+            positions_file.as_deref(),
             &self.cursors,
             &self.metrics,
         );
@@ -848,10 +867,5 @@ fn with_filename(labels: &Labels, path: &Path) -> Labels {
 }
 
 fn now_ns() -> i64 {
-    ns_of(SystemTime::now())
-}
-
-/// ns since the epoch.
-fn ns_of(time: SystemTime) -> i64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+    i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }

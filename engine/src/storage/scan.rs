@@ -350,8 +350,8 @@ impl Scan {
         }
     }
 
-    /// The times up to the next piece, which is at `bound`, or up to the end of the first open one to end: most pieces share
-    /// little time, and what one has for itself is handed out as it is.
+    /// The times that are ready: up to the next piece, which is at `bound`, and to where the first of the open ones ends.
+    /// Most pieces share little time, and what one has for itself is handed out as it is.
     fn window_before(&self, bound: Option<TimeRange>) -> TimeRange {
         let open = self.open.iter().map(|(_, run)| run);
         match self.direction {

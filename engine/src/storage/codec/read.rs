@@ -66,7 +66,7 @@ impl Block for BorrowedBlock<'_> {
     }
 }
 
-/// One row of so many is few.
+/// One row of so many is few: a chunk of a large block that is read from end to end is more.
 const FEW_ROWS: usize = 64;
 
 /// Reads one block. Fetches and unpacks a column when it is first asked for, and keeps it until dropped.

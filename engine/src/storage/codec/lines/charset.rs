@@ -111,6 +111,7 @@ impl Charsets {
 
 #[cfg(test)]
 mod tests {
+    use super::super::clock::MONTHS;
     use super::*;
 
     #[test]
@@ -126,6 +127,10 @@ mod tests {
         check(Charset::Time, "2026-11-22t15", true, "2026-11-22t15");
         check(Charset::TimeWithMonth, "22/Nov/2026:15", false, "22/Nov/2026:15");
         check(Charset::TimeWithMonth, "22/nov/2026:15", true, "22/nov/2026:15");
+        for month in MONTHS {
+            let month = str::from_utf8(month).unwrap();
+            check(Charset::TimeWithMonth, month, false, month);
+        }
         check(Charset::TimeWithMonth, "Wed", false, "");
         check(Charset::TimeWithMonth, "Marble", false, "Mar");
     }

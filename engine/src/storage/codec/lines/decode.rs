@@ -84,7 +84,7 @@ impl PlacedColumn {
         self.decoded.as_ref().is_some_and(|decoded| decoded.values.is_some())
     }
 
-    fn decoded(&mut self) -> &mut Decoded {
+    fn decoded_mut(&mut self) -> &mut Decoded {
         self.decoded.get_or_insert_default()
     }
 
@@ -129,7 +129,7 @@ impl TemplateLines {
         let section = meta.sections(SectionKind::Order).next().ok_or(damaged("row order is missing"))?;
         let planes = read_section(source, section)?;
         let group_rows: Vec<usize> = groups.iter().map(|group| group.rows).collect();
-        let order = Order::read(section.encoding, planes, rows, &group_rows)?;
+        let order = Order::read(section.encoding, planes, rows, group_rows)?;
         let mut numbers = Vec::new();
         let mut start = 0;
         for section in meta.sections(SectionKind::Numbers) {
@@ -178,7 +178,7 @@ impl TemplateLines {
             if decoded.iter().any(|scale| !(0..=18).contains(scale)) {
                 return Err(damaged("decimal has too many digits"));
             }
-            self.groups[group].columns[column].decoded().scales = Some(decoded);
+            self.groups[group].columns[column].decoded_mut().scales = Some(decoded);
         }
         let values = match ints {
             Err(constant) => vec![constant; rows],
@@ -192,7 +192,7 @@ impl TemplateLines {
                 return Err(damaged("string is not in its list"));
             }
         }
-        self.groups[group].columns[column].decoded().values = Some(values);
+        self.groups[group].columns[column].decoded_mut().values = Some(values);
         Ok(())
     }
 
@@ -255,7 +255,7 @@ impl TemplateLines {
         if list.iter().any(|&number| number as usize >= known) {
             return Err(damaged("string is missing"));
         }
-        self.groups[group].columns[column].decoded().list = Some(list);
+        self.groups[group].columns[column].decoded_mut().list = Some(list);
         Ok(())
     }
 
@@ -286,9 +286,11 @@ impl TemplateLines {
 
     /// Metadata ids of `rows`, ascending by row, all below `sets`.
     pub(crate) fn metadata_ids(&mut self, rows: &RowSet, sets: usize, loader: &Loader<'_>) -> Result<Vec<u32>> {
-        for (group, _) in self.order.groups_of(rows).iter().enumerate().filter(|(_, needed)| **needed) {
+        let mut by_group: Vec<Vec<i64>> = Vec::with_capacity(self.groups.len());
+        for (group, needed) in self.order.groups_of(rows).into_iter().enumerate() {
             let count = self.groups[group].rows;
-            let Some(placed) = self.groups[group].metadata.as_ref().filter(|placed| !placed.has_values()) else {
+            let Some(placed) = self.groups[group].metadata.as_ref().filter(|_| needed) else {
+                by_group.push(Vec::new());
                 continue;
             };
             let at = placed.numbers_at;
@@ -300,15 +302,10 @@ impl TemplateLines {
             if ids.iter().any(|&id| usize::try_from(id).map_or(true, |id| id >= sets)) {
                 return Err(damaged("metadata id has no set"));
             }
-            if let Some(placed) = &mut self.groups[group].metadata {
-                placed.decoded().values = Some(ids);
-            }
+            by_group.push(ids);
         }
         let mut ids = Vec::with_capacity(rows.count());
-        self.order.each(rows, |_, group, place| {
-            let values = self.groups[group].metadata.as_ref().map(PlacedColumn::values);
-            ids.push(values.map_or(0, |values| values[place] as u32));
-        });
+        self.order.each(rows, |_, group, place| ids.push(by_group[group].get(place).map_or(0, |&id| id as u32)));
         Ok(ids)
     }
 

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::super::error::{Error, Result, damaged};
 use super::super::rowset::RowSet;
 
-/// The rows of so many groups are found one group after the other: looking for a byte is far faster than counting rows of
-/// all groups along.
+/// So many groups are looked for one after the other, if they have less than one row of [`SPARSE`]: looking for a byte is
+/// far faster than counting the rows of all groups along, but not than handing out most of them.
 const GROUPS_FEW: usize = 4;
 /// If fewer than one row of so many is wanted, sorting them costs little.
 const SPARSE: usize = 16;
@@ -16,31 +16,31 @@ pub(crate) struct Order {
     low: Bytes,
     /// The high bytes, in blocks of more than 256 groups.
     high: Option<Bytes>,
-    groups: usize,
+    /// Rows of each group.
+    counts: Vec<usize>,
 }
 
 impl Order {
     /// From the byte planes of a block with groups of so many rows.
-    pub(crate) fn read(encoding: u8, planes: Bytes, rows: usize, group_rows: &[usize]) -> Result<Self> {
-        let groups = group_rows.len();
+    pub(crate) fn read(encoding: u8, planes: Bytes, rows: usize, counts: Vec<usize>) -> Result<Self> {
         let order = match encoding {
-            1 if planes.len() == rows => Self { low: planes, high: None, groups },
+            1 if planes.len() == rows => Self { low: planes, high: None, counts },
             2 if planes.len() == rows * 2 => {
-                Self { low: planes.slice(..rows), high: Some(planes.slice(rows..)), groups }
+                Self { low: planes.slice(..rows), high: Some(planes.slice(rows..)), counts }
             }
             1 | 2 => return Err(damaged("row order is missing")),
             id => return Err(Error::Unknown { what: "row order encoding", id }),
         };
-        match order.counts().is_some_and(|counts| counts == group_rows) {
+        match order.count().is_some_and(|counts| counts == order.counts) {
             true => Ok(order),
             false => Err(damaged("row order disagrees with the directory")),
         }
     }
 
     /// Rows of each group; `None` if a row has a group that there is not.
-    fn counts(&self) -> Option<Vec<usize>> {
+    fn count(&self) -> Option<Vec<usize>> {
         if let Some(high) = &self.high {
-            let mut counts = vec![0; self.groups];
+            let mut counts = vec![0; self.counts.len()];
             for (&low, &high) in self.low.iter().zip(high) {
                 *counts.get_mut(usize::from(u16::from_le_bytes([low, high])))? += 1;
             }
@@ -60,10 +60,10 @@ impl Order {
         }
         let mut sums: Vec<usize> =
             (0..256).map(|group| counts.iter().map(|counts| counts[group] as usize).sum()).collect();
-        if sums.iter().skip(self.groups).any(|&sum| sum > 0) {
+        if sums.iter().skip(self.counts.len()).any(|&sum| sum > 0) {
             return None;
         }
-        sums.resize(self.groups, 0);
+        sums.resize(self.counts.len(), 0);
         Some(sums)
     }
 
@@ -88,7 +88,7 @@ impl Order {
 
     /// The groups that have rows in `rows`, marked.
     pub(crate) fn groups_of(&self, rows: &RowSet) -> Vec<bool> {
-        let mut groups = vec![false; self.groups];
+        let mut groups = vec![false; self.counts.len()];
         rows.iter().for_each(|row| groups[self.group(row)] = true);
         groups
     }
@@ -96,14 +96,15 @@ impl Order {
     /// Calls `each` for the rows of the groups that are marked, in any order, with the row, its group and its place among
     /// the rows of the group.
     pub(crate) fn each_of(&self, marked: &[bool], mut each: impl FnMut(usize, usize, usize)) {
-        let count = marked.iter().filter(|marked| **marked).count();
-        if count <= GROUPS_FEW {
-            for (group, _) in marked.iter().enumerate().filter(|(_, marked)| **marked) {
+        let groups = || marked.iter().enumerate().filter(|(_, marked)| **marked).map(|(group, _)| group);
+        let rows: usize = groups().map(|group| self.counts[group]).sum();
+        if groups().count() <= GROUPS_FEW && rows <= self.len() / SPARSE {
+            for group in groups() {
                 self.rows_of(group).enumerate().for_each(|(place, row)| each(row, group, place));
             }
             return;
         }
-        let mut taken = vec![0; self.groups];
+        let mut taken = vec![0; self.counts.len()];
         for row in 0..self.len() {
             let group = self.group(row);
             if marked[group] {
@@ -115,9 +116,8 @@ impl Order {
 
     /// Calls `each` for `rows`, ascending, as [`Self::each_of`] does.
     pub(crate) fn each(&self, rows: &RowSet, mut each: impl FnMut(usize, usize, usize)) {
-        let groups = self.groups_of(rows);
         if rows.count() > self.len() / SPARSE {
-            let mut taken = vec![0; self.groups];
+            let mut taken = vec![0; self.counts.len()];
             for row in 0..self.len() {
                 let group = self.group(row);
                 if rows.contains(row) {
@@ -128,7 +128,7 @@ impl Order {
             return;
         }
         let mut found = Vec::with_capacity(rows.count());
-        self.each_of(&groups, |row, group, place| {
+        self.each_of(&self.groups_of(rows), |row, group, place| {
             if rows.contains(row) {
                 found.push((row, group, place));
             }
@@ -150,7 +150,7 @@ mod tests {
         }
         let rows: Vec<usize> =
             (0..count).map(|group| groups.iter().filter(|other| usize::from(**other) == group).count()).collect();
-        Order::read(if count > 256 { 2 } else { 1 }, planes.into(), groups.len(), &rows).unwrap()
+        Order::read(if count > 256 { 2 } else { 1 }, planes.into(), groups.len(), rows).unwrap()
     }
 
     /// Whatever way is taken, each row has its group and its place.
@@ -159,8 +159,13 @@ mod tests {
         for count in [1, 3, 40, 256, 257, 700] {
             let groups: Vec<u16> = (0..3000_usize).map(|row| (row * row % 977 % count) as u16).collect();
             let order = order_of(&groups, count);
+            for group in 0..count {
+                let want = (0..groups.len()).filter(|row| usize::from(groups[*row]) == group);
+                assert!(order.rows_of(group).eq(want), "group {group} of {count}");
+            }
             let place = |row: usize| groups[..row].iter().filter(|other| **other == groups[row]).count();
-            for step in [1, 7, 500] {
+            // The last one takes rows of few groups, which others share their low byte with.
+            for step in [1, 7, 500, 1500] {
                 let mut rows = RowSet::full(groups.len());
                 rows.retain(|row| row % step == 0);
                 let mut got = Vec::new();
@@ -174,7 +179,9 @@ mod tests {
     #[test]
     fn refuses_what_the_directory_does_not_say() {
         let read = |encoding, planes: &'static [u8], rows, group_rows: &[usize]| {
-            Order::read(encoding, Bytes::from_static(planes), rows, group_rows).map(drop).map_err(|err| err.to_string())
+            Order::read(encoding, Bytes::from_static(planes), rows, group_rows.to_vec())
+                .map(drop)
+                .map_err(|err| err.to_string())
         };
         assert_eq!(read(1, &[0, 1, 1], 3, &[1, 2]), Ok(()));
         assert_eq!(read(2, &[0, 1, 1, 0, 0, 0], 3, &[1, 2]), Ok(()));

@@ -38,11 +38,12 @@ impl Matches {
         let mut rows = RowSet::empty(order.len());
         let marked: Vec<bool> = matches.iter().map(|matches| !matches!(matches, Self::None)).collect();
         order.each_of(&marked, |row, group, place| {
-            if match &matches[group] {
+            let is_match = match &matches[group] {
                 Self::None => false,
                 Self::All => true,
                 Self::Some(found) => found.contains(place),
-            } {
+            };
+            if is_match {
                 rows.insert(row);
             }
         });

@@ -73,7 +73,7 @@ struct AllMeets {
     /// By piece: its place in `met`, where the first one is of all pieces that do not meet it.
     places: Vec<u32>,
     met: Vec<Meets>,
-    /// The empty piece, which meets every needle, and says nothing at the ends of a template.
+    /// The empty piece, through which every longer needle goes, and which says nothing at the ends of a template.
     empty: Option<u32>,
 }
 
@@ -148,7 +148,7 @@ impl AllMeets {
         let at_end = |id: &u32| if Some(*id) == self.empty { 0 } else { meets(id) };
         match ids {
             [first, between @ .., last] => {
-                // No way out in between: most templates are looked through anyway.
+                // No early end: most templates meet nothing and are looked through anyway.
                 between.iter().fold(at_end(first) | at_end(last), |any, id| any | meets(id)) != 0
             }
             [only] => at_end(only) != 0,
