@@ -141,6 +141,7 @@ impl Applier {
         let hash = hash::of_value(&object.value);
         let mut desired = object.value.clone();
         desired["metadata"]["annotations"][names::APPLIED_HASH] = Value::String(hash.clone());
+        let was_known = self.world.object(id).is_some();
         let observed = self.observe(id).await?;
         let outcome = match &observed {
             None => Outcome::Created,
@@ -175,7 +176,7 @@ impl Applier {
         match self.timed(id, api.patch(&id.name, &params, &Patch::Apply(&desired))).await {
             Ok(written) => {
                 // The next pass may come before the watch.
-                self.world.set_written(id.clone(), to_value(id, &written));
+                self.world.set_written(id.clone(), was_known, to_value(id, &written));
                 self.count(id.kind, if outcome == Outcome::Created { "created" } else { "changed" });
                 if let Outcome::Corrected(_) = outcome {
                     self.metrics.count("logstack_operator_drift_corrections_total", &[("kind", id.kind.as_str())]);
@@ -222,8 +223,9 @@ impl Applier {
     pub async fn merge(&self, id: &ObjectId, patch: &Value) -> Result<(), kube::Error> {
         let params = PatchParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let api = self.api(id);
+        let was_known = self.world.object(id).is_some();
         let written = api.patch(&id.name, &params, &Patch::Merge(patch)).await?;
-        self.world.set_written(id.clone(), to_value(id, &written));
+        self.world.set_written(id.clone(), was_known, to_value(id, &written));
         Ok(())
     }
 

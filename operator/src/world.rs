@@ -194,11 +194,12 @@ impl World {
         }
     }
 
-    /// Puts what a write was answered with, unless a watch has shown a newer state meanwhile.
-    pub fn set_written(&self, id: ObjectId, value: Value) {
+    /// Puts what a write was answered with, unless a watch has shown a newer state meanwhile: a later version, or that an
+    /// object that `was_known` before the write is gone.
+    pub fn set_written(&self, id: ObjectId, was_known: bool, value: Value) {
         let version = |value: &Value| value.pointer("/metadata/resourceVersion").and_then(Value::as_str).map(number);
         let mut objects = self.objects.write();
-        if objects.get(&id).is_none_or(|known| version(known) <= version(&value)) {
+        if objects.get(&id).map_or(!was_known, |known| version(known) <= version(&value)) {
             objects.insert(id, Arc::new(value));
         }
     }
@@ -379,13 +380,16 @@ mod tests {
         fn check(world: &World, id: &ObjectId, want: &str) {
             assert_eq!(world.object(id).unwrap()["metadata"]["resourceVersion"], want);
         }
-        world.set_written(id.clone(), object("9"));
+        world.set_written(id.clone(), false, object("9"));
         check(&world, &id, "9");
         world.set_object(id.clone(), Some(object("11"))); // of a watch
-        world.set_written(id.clone(), object("10"));
+        world.set_written(id.clone(), true, object("10"));
         check(&world, &id, "11");
-        world.set_written(id.clone(), object("12"));
+        world.set_written(id.clone(), true, object("12"));
         check(&world, &id, "12");
+        world.set_object(id.clone(), None); // deleted, says a watch
+        world.set_written(id.clone(), true, object("13"));
+        assert!(world.object(&id).is_none(), "it is made again by the pass that the watch asked for");
     }
 
     #[test]
