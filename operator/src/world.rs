@@ -60,6 +60,24 @@ impl<T: Resource> Decoded<T> {
             Self::Broken { metadata, .. } => metadata,
         }
     }
+
+    /// Takes the answer to a write of the status, unless a later state is known. What somebody else changed meanwhile is
+    /// in the answer, too, and only its status is taken then: the event of that change would bring no news otherwise, and
+    /// nobody would act on it.
+    fn take_written(&mut self, written: T, take_status: impl FnOnce(&mut T, T))
+    where
+        T: Clone,
+    {
+        let version = |metadata: &ObjectMeta| metadata.resource_version.as_deref().map(number);
+        if version(self.metadata()) > version(written.meta()) {
+            return;
+        }
+        if trigger(self.metadata()) == trigger(written.meta()) {
+            *self = Self::Object(Arc::new(written));
+        } else if let Self::Object(known) = self {
+            take_status(Arc::make_mut(known), written);
+        }
+    }
 }
 
 /// What is known of a pod: enough to count targets.
@@ -205,20 +223,17 @@ impl World {
     }
 
     /// As [`set_written`](Self::set_written), for the answer to a write of its status. Only what exists is written: one that
-    /// a watch no longer shows is gone. What somebody else changed meanwhile is in the answer, too: that waits for its own
-    /// event, which would bring no news otherwise, and nobody would act on it.
-    pub fn set_written_stack(&self, key: Key, stack: LogStack) {
-        let mut stacks = self.stacks.write();
-        if stacks.get(&key).is_some_and(|known| is_written_over(known, &stack.metadata)) {
-            stacks.insert(key, Decoded::Object(Arc::new(stack)));
+    /// a watch no longer shows is gone.
+    pub fn set_written_stack(&self, key: &Key, written: LogStack) {
+        if let Some(known) = self.stacks.write().get_mut(key) {
+            known.take_written(written, |known, written| known.status = written.status);
         }
     }
 
     /// As [`set_written_stack`](Self::set_written_stack).
-    pub fn set_written_scrape(&self, key: Key, scrape: LogScrape) {
-        let mut scrapes = self.scrapes.write();
-        if scrapes.get(&key).is_some_and(|known| is_written_over(known, &scrape.metadata)) {
-            scrapes.insert(key, Decoded::Object(Arc::new(scrape)));
+    pub fn set_written_scrape(&self, key: &Key, written: LogScrape) {
+        if let Some(known) = self.scrapes.write().get_mut(key) {
+            known.take_written(written, |known, written| known.status = written.status);
         }
     }
 
@@ -329,12 +344,6 @@ fn number(version: &str) -> u64 {
     version.parse().unwrap_or_default()
 }
 
-/// True when the answer with `metadata` is a later state than what is known, and brings nothing that is worth a pass.
-fn is_written_over<T: Resource>(known: &Decoded<T>, metadata: &ObjectMeta) -> bool {
-    let version = |metadata: &ObjectMeta| metadata.resource_version.as_deref().map(number);
-    version(known.metadata()) <= version(metadata) && trigger(known.metadata()) == trigger(metadata)
-}
-
 /// The parts of metadata whose change is worth a pass; status writes change none of them.
 pub fn trigger(metadata: &ObjectMeta) -> impl PartialEq + use<> {
     (
@@ -407,15 +416,17 @@ mod tests {
             let known = world.stack(&key).unwrap();
             (known.metadata().resource_version.clone().unwrap(), known.metadata().generation.unwrap())
         };
-        world.set_written_stack(key.clone(), stack(5, 1));
+        world.set_written_stack(&key, stack(5, 1));
         assert!(world.stack(&key).is_none(), "no watch has shown it");
         world.set_stack(key.clone(), Some(Decoded::Object(Arc::new(stack(5, 1)))));
-        world.set_written_stack(key.clone(), stack(7, 1));
+        world.set_written_stack(&key, stack(7, 1));
         assert_eq!(known(), ("7".to_owned(), 1));
-        world.set_written_stack(key.clone(), stack(6, 1));
+        world.set_written_stack(&key, stack(6, 1));
         assert_eq!(known(), ("7".to_owned(), 1), "it was late");
         // Version 8 was a change of the specification, whose event has not come yet.
-        world.set_written_stack(key.clone(), stack(9, 2));
+        world.set_written_stack(&key, LogStack { status: Some(Default::default()), ..stack(9, 2) });
         assert_eq!(known(), ("7".to_owned(), 1));
+        let Some(Decoded::Object(known)) = world.stack(&key) else { panic!("it is known") };
+        assert!(known.status.is_some(), "its status is what we wrote");
     }
 }

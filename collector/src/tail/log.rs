@@ -455,7 +455,11 @@ impl Log {
         let state = self.state();
         self.parked = None;
         // The last one of the state is what was parked.
-        self.open_generations(&state, state.unfinished.len() - 1, now)?;
+        self.open_generations(&state, state.unfinished.len() - 1, now).inspect_err(|_| {
+            // It is where it was, and tried again.
+            self.generations.clear();
+            self.parked = Some(parked);
+        })?;
         Ok(true)
     }
 
@@ -508,7 +512,7 @@ impl Log {
                     info!(path = %path.display(), offset = file.read_offset(), "reading file");
                     match known {
                         Known::Done(_) => {
-                            self.done.retain(|done| done.identity.inode != file.identity().inode);
+                            self.done.retain(|done| !done.identity.inode.is_same_file(&file.identity().inode));
                             self.generations.push_front(file);
                         }
                         _ => self.generations.push_back(file),
@@ -974,6 +978,25 @@ mod tests {
         scene.rename("0.log", "0.log.20260101-000000");
         scene.append("0.log", "d\n");
         assert_eq!(scene.read(&mut log, 4), "c d");
+    }
+
+    #[test]
+    fn what_cannot_be_opened_again_keeps_its_place() {
+        let mut scene = Scene::new();
+        scene.append("0.log", "a\n");
+        let mut log = scene.open(&LogState::default());
+        assert_eq!(scene.read(&mut log, 61), "a");
+        assert!(!log.is_open());
+        scene.rename("0.log", "kept");
+        fs::create_dir(scene.path("0.log")).unwrap();
+        scene.now += Duration::from_secs(10);
+        let turn = log.turn(&mut scene.buffer, scene.now, &mut |_, _| Take::More);
+        assert!(turn.is_err(), "{turn:?}");
+        assert_eq!(log.state().unfinished.len(), 1);
+        fs::remove_dir(scene.path("0.log")).unwrap();
+        scene.rename("kept", "0.log");
+        scene.append("0.log", "b\n");
+        assert_eq!(scene.read(&mut log, 3), "b");
     }
 
     #[test]

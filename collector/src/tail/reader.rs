@@ -117,7 +117,7 @@ pub struct Reader {
     state_file: Option<StateFile>,
     /// Of logs that are not read now, and since when this node is read at all.
     remembered: State,
-    /// This node was never read: what is there now is old, whatever the clock says.
+    /// This node was never read, nor looked at until now: what is there is old, whatever the clock says.
     is_first_look: bool,
     logs: HashMap<u64, Tailed>,
     by_key: HashMap<LogKey, u64>,
@@ -384,7 +384,7 @@ impl Reader {
     /// Opens files that have come, lets go of those that nobody wants; true when files have come.
     fn scan(&mut self, now: Instant) -> bool {
         let mut have_come = false;
-        // The clock was ahead when it was looked at.
+        // The clock was ahead at the first start. If it is behind now, more is read than need be.
         self.remembered.first_start_ns = self.remembered.first_start_ns.min(now_ns());
         TailMetrics::add(&self.metrics.scans, 1);
         let targets = self.targets.active();
@@ -519,14 +519,15 @@ impl Reader {
                 None => (LogState::default(), Start::Offset(0)),
             };
         }
+        let modified = path.metadata().and_then(|metadata| metadata.modified()).ok();
         let is_recent = |age: Duration| {
-            let modified = path.metadata().and_then(|metadata| metadata.modified()).ok();
             modified.and_then(|at| SystemTime::now().duration_since(at).ok()).is_none_or(|since| since <= age)
         };
-        // 0 where the filesystem does not know when it was born.
+        // Where the filesystem does not know when it was born, what was written since is rather read than left.
         let born_ns = Inode::at(path).map_or(0, |inode| inode.born_ns);
+        let came_ns = if born_ns == 0 { modified.map_or(i64::MAX, ns_of) } else { born_ns };
         let since_ns = self.remembered.first_start_ns;
-        let is_newer = !self.is_first_look && (born_ns == 0 || born_ns >= since_ns);
+        let is_newer = !self.is_first_look && came_ns >= since_ns;
         let start = match self.settings.read_from {
             _ if is_newer && path.starts_with(&self.settings.pod_logs_root) => Start::History(since_ns),
             _ if is_newer => Start::Offset(0),
@@ -867,5 +868,10 @@ fn with_filename(labels: &Labels, path: &Path) -> Labels {
 }
 
 fn now_ns() -> i64 {
-    i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
+    ns_of(SystemTime::now())
+}
+
+/// ns since the epoch.
+fn ns_of(time: SystemTime) -> i64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }

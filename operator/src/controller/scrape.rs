@@ -108,7 +108,7 @@ async fn write(context: &Context, scrape: &LogScrape, status: LogScrapeStatus) -
     match api.patch_status(&key.name, &params, &Patch::Apply(&body)).await {
         Ok(mut written) => {
             written.metadata.managed_fields = None;
-            context.world.set_written_scrape(key, written);
+            context.world.set_written_scrape(&key, written);
             Ok(())
         }
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),

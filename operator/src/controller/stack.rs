@@ -137,7 +137,7 @@ async fn write(context: &Context, key: &Key, stack: &LogStack, status: &LogStack
     match api.patch_status(&key.name, &params, &Patch::Apply(&body)).await {
         Ok(mut written) => {
             written.metadata.managed_fields = None;
-            context.world.set_written_stack(key.clone(), written);
+            context.world.set_written_stack(key, written);
             info!(stack = %key, generation = stack.metadata.generation, "status written");
             Ok(())
         }
