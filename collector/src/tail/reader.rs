@@ -314,7 +314,7 @@ impl Reader {
                 self.seen_version = version;
                 // Whoever kills us now finds what has come again, wherever it is rotated to.
                 if self.scan(now) {
-                    self.remember();
+                    self.remember(false);
                 }
                 last_scan = Some(now);
             } else if wants_scan {
@@ -737,17 +737,13 @@ impl Reader {
         *self.metrics.files.lock() = files;
     }
 
-    /// Writes what is known of the logs, without Promtail's positions, which wait for their time.
-    fn remember(&mut self) {
-        self.write(None);
-    }
-
     fn commit(&mut self) {
         self.publish();
-        self.write(self.settings.positions_file.clone());
+        self.remember(true);
     }
 
-    fn write(&mut self, positions_file: Option<PathBuf>) {
+    /// Writes what is known of the logs. Promtail's positions may wait for their time.
+    fn remember(&mut self, with_positions: bool) {
         if self.settings.read_only {
             return;
         }
@@ -757,7 +753,7 @@ impl Reader {
             &mut self.positions,
             self.state_file.as_mut(),
             &mut self.remembered,
-            positions_file.as_deref(),
+            self.settings.positions_file.as_deref().filter(|_| with_positions),
             &self.cursors,
             &self.metrics,
         );

@@ -132,15 +132,15 @@ impl TemplateDict {
 
     /// The template `number`, if there is one.
     pub(crate) fn get(&self, number: usize) -> Option<Template<'_>> {
-        let end = *self.variable_ends.get(number)? as usize;
-        let start = if number == 0 { 0 } else { self.variable_ends[number - 1] as usize };
-        // Every template before has one piece more than variables.
-        let first_piece = start + number;
+        if number >= self.len() {
+            return None;
+        }
+        let first_piece = self.first_piece(number);
         Some(Template {
             text: &self.text,
             start: if first_piece == 0 { 0 } else { self.piece_ends[first_piece - 1] },
-            piece_ends: &self.piece_ends[first_piece..=end + number],
-            variables: &self.variables[start..end],
+            piece_ends: &self.piece_ends[first_piece..self.first_piece(number + 1)],
+            variables: self.variables(number),
         })
     }
 
@@ -207,25 +207,27 @@ impl TemplateDict {
                 start = end;
             }
             pieces.folded = pieces.text.to_ascii_lowercase();
-            let mut start = 0;
-            for &end in &self.variable_ends {
-                let variables = &self.variables[start as usize..end as usize];
-                pieces.charsets.push(variables.iter().fold(Charsets::default(), |all, v| all.with(v.charset())));
-                start = end;
-            }
+            let charsets = |all: Charsets, variable: &Variable| all.with(variable.charset());
+            pieces.charsets.extend(
+                (0..self.len()).map(|number| self.variables(number).iter().fold(Charsets::default(), charsets)),
+            );
             pieces
         })
     }
 
-    /// The variables of template `number`.
-    pub(crate) fn variables(&self, number: usize) -> &[Variable] {
-        let start = if number == 0 { 0 } else { self.variable_ends[number - 1] as usize };
-        &self.variables[start..self.variable_ends[number] as usize]
+    /// Where the variables of template `number` begin.
+    fn first_variable(&self, number: usize) -> usize {
+        if number == 0 { 0 } else { self.variable_ends[number - 1] as usize }
     }
 
-    /// Where the pieces of template `number` begin in [`Pieces::ids`].
+    /// The variables of template `number`.
+    pub(crate) fn variables(&self, number: usize) -> &[Variable] {
+        &self.variables[self.first_variable(number)..self.first_variable(number + 1)]
+    }
+
+    /// Where the pieces of template `number` begin in [`Pieces::ids`]: every template before has one more than variables.
     pub(crate) fn first_piece(&self, number: usize) -> usize {
-        number + if number == 0 { 0 } else { self.variable_ends[number - 1] as usize }
+        number + self.first_variable(number)
     }
 
     /// Appends the record.

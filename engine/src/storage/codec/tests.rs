@@ -10,6 +10,7 @@ use logstack_logql::parser::parse_log_selector;
 use logstack_logql::pipeline::{Entry, Pipeline, StreamContext, Wanted as WantedLabels};
 use proptest::prelude::*;
 
+use super::lines::clock::MONTHS;
 use super::*;
 use crate::model::{MetadataSet, Rows};
 
@@ -103,7 +104,7 @@ fn log_line() -> impl Strategy<Value = Vec<u8>> {
             format!("{{\"time\":17000000{n}{n}.{n},\"room\":\"!{id}:example.org\",\"user\":\"@user{u:03}:example.org\",\"agent\":\"Agent {u} (x; {u})\"}}")
         }),
         (0..600_u32, 0..12_usize, "[a-zA-Z]{1,9}").prop_map(|(n, month, w)| {
-            let month = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"][month];
+            let month = str::from_utf8(MONTHS[month]).unwrap();
             match n % 2 {
                 0 => format!("10.0.0.{} - - [22/{month}/2026:15:20:{:02} +0000] \"GET /{w} HTTP/1.1\" {n}", n % 256, n % 60),
                 _ => format!("{month} 22 15:20:{:02} host {w}[{n}]: {w} done", n % 60),

@@ -24,7 +24,7 @@ const EPOCH_MS: u8 = 8; // 1795360819123, no fraction
 const EPOCH_US: u8 = 9; // 1795360819123456, no fraction
 const EPOCH_NS: u8 = 10; // 1795360819123456789, no fraction
 
-pub(super) const MONTHS: [&[u8; 3]; 12] =
+pub(crate) const MONTHS: [&[u8; 3]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 const DAY_S: i64 = 86_400;
 /// How far an epoch number may be from its entry's timestamp: farther ones are just numbers.
