@@ -277,6 +277,6 @@ struct Time(i64);
 
 impl std::fmt::Display for Time {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", logstack_logql::units::Rfc3339Nano(self.0))
+        write!(f, "{}", logstack_go::units::Rfc3339Nano(self.0))
     }
 }

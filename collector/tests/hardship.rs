@@ -5,7 +5,7 @@
 //! | check | test |
 //! |---|---|
 //! | 1 configurations of the charts, golden label sets | `charts.rs`; `src/discovery/kubernetes.rs` for pods without address, static, init and ephemeral containers, ports |
-//! | 2 relabelling, Go's regex dialect | `src/discovery/relabel.rs`; `logql/src/re2/tests.rs` |
+//! | 2 relabelling, Go's regex dialect | `src/discovery/relabel.rs`; `go/src/re2/tests.rs` |
 //! | 3 rotation torture, kills, failing server | `tests/chaos/` of the workspace; `CHAOS_SECONDS` makes it longer |
 //! | 4 inode used again, rename undone, copytruncate, deleted while behind | `src/tail/log.rs`, `src/tail/plan.rs`; below over the whole way |
 //! | 4 reboot with the state kept or lost | `src/tail/plan.rs` (another device number), [`a_lost_state_begins_where_it_is_told`] |

@@ -61,7 +61,7 @@ impl fmt::Display for Labels {
             if idx > 0 {
                 f.write_str(", ")?;
             }
-            write!(f, "{name}={}", crate::quote::Quoted(value))?;
+            write!(f, "{name}={}", logstack_go::quote::Quoted(value))?;
         }
         f.write_str("}")
     }

@@ -1,7 +1,6 @@
 //! LogQL: text -> [`ast::Expr`] -> pipeline over one line. No I/O, no storage, no wall clock, no tenants.
 
 pub mod ast;
-pub mod gotime;
 pub mod labels;
 pub mod line_filter;
 pub mod matcher;
@@ -9,11 +8,7 @@ pub mod parser;
 pub mod pipeline;
 pub mod print;
 pub mod push_labels;
-pub mod quote;
-pub mod re2;
 pub mod stage;
-pub mod template;
-pub mod units;
 
 pub use labels::Labels;
 pub use parser::{ParseError, parse, parse_log_selector, parse_selector};

@@ -6,7 +6,7 @@ use regex::bytes::Regex;
 use regex_syntax::hir::literal::Extractor;
 
 use crate::ast::{MatchOp, Matcher};
-use crate::re2;
+use logstack_go::re2;
 
 /// A matcher whose regular expression is compiled.
 ///
@@ -92,7 +92,7 @@ impl CompiledMatcher {
 impl fmt::Display for CompiledMatcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Matcher { name, op, value } = &self.source;
-        write!(f, "{name}{}{}", op.symbol(), crate::quote::Quoted(value))
+        write!(f, "{name}{}{}", op.symbol(), logstack_go::quote::Quoted(value))
     }
 }
 

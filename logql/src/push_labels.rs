@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use memchr::memchr3;
 use smallvec::SmallVec;
 
-use crate::quote::{Quoted, unescape};
+use logstack_go::quote::{Quoted, unescape};
 
 /// A name and its value.
 pub type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);

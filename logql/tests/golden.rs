@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use logstack_go::units::parse_rfc3339_nano;
 use logstack_logql::ast::{Expr, Grouping, LogExpr, MetricExpr, RangeOp, VectorOp};
 use logstack_logql::matcher::CompiledMatcher;
 use logstack_logql::pipeline::{Category, Entry, Pipeline, StreamContext, Wanted};
-use logstack_logql::units::parse_rfc3339_nano;
 use logstack_logql::{Labels, parse};
 use serde_json::{Map, Value, json};
 

@@ -1,12 +1,13 @@
 //! Any syntax tree, printed and parsed, is itself again; and the parser survives any text.
 
+use logstack_go::re2;
 use logstack_logql::ast::{
     BinaryExpr, BinaryOp, CompareOp, Expr, Extraction, GroupSide, Grouping, LabelFilter, LabelFormat,
     LabelFormatSource, LabelReplace, LabelSelection, LineFilter, LineFilterOp, LineMatch, LogExpr, MatchOp, Matcher,
     MetricExpr, RangeAggregation, RangeOp, Stage, Unwrap, UnwrapConversion, Variants, VectorAggregation,
     VectorMatching, VectorOp,
 };
-use logstack_logql::{parse, parse_selector, re2};
+use logstack_logql::{parse, parse_selector};
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use logstack_logql::re2::{self, NamedRegex};
+use logstack_go::re2::{self, NamedRegex};
 use md5::{Digest, Md5};
 
 /// Labels while they are being worked on, `__meta_*` included.

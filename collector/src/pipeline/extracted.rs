@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use logstack_logql::template;
+use logstack_go::template;
 
 /// The type of an extracted value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -25,7 +25,8 @@ mod testing;
 use std::time::{Duration, Instant};
 
 use logstack_config::collector::Stage as StageConfig;
-use logstack_logql::{Labels, re2};
+use logstack_go::re2;
+use logstack_logql::Labels;
 
 pub use compile::Error;
 use compile::Stage;

@@ -12,7 +12,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use logstack_config::DeletionMode;
-use logstack_logql::units::{GoDuration, parse_go_duration, parse_int, parse_rfc3339_nano};
+use logstack_go::units::{GoDuration, parse_go_duration, parse_int, parse_rfc3339_nano};
 use tracing::{error, info};
 
 use super::app::{App, now_ns};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use logstack_go::units::parse_bytes;
 use logstack_logql::ast::Matcher;
-use logstack_logql::units::parse_bytes;
 
 use super::app::{App, Read};
 use super::json::JsonWriter;

@@ -4,7 +4,7 @@
 
 use std::io::Write as _;
 
-use logstack_logql::units::SampleValue;
+use logstack_go::units::SampleValue;
 
 /// Writes JSON, comma by comma. The caller keeps the grammar; the writer keeps commas, quotes and escapes.
 #[derive(Debug, Default)]

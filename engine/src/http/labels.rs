@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use logstack_logql::units::PrometheusDuration;
+use logstack_go::units::PrometheusDuration;
 
 use super::app::{App, Read};
 use super::json::JsonWriter;

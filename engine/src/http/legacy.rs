@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
+use logstack_go::units::Rfc3339Nano;
 use logstack_logql::ast::{Expr, LineFilter, LineFilterOp, LineMatch, Stage};
-use logstack_logql::units::Rfc3339Nano;
 
 use super::app::{App, Read};
 use super::json::JsonWriter;

@@ -8,8 +8,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use logstack_config::{EngineConfig, Limits};
-use logstack_logql::quote::Quoted;
-use logstack_logql::units::Rfc3339Nano;
+use logstack_go::quote::Quoted;
+use logstack_go::units::Rfc3339Nano;
 use serde::Serialize;
 use tracing::{error, info};
 

@@ -4,7 +4,7 @@
 
 use axum::body::Bytes;
 use http::{HeaderMap, Uri, header};
-use logstack_logql::units::{parse_atoi, parse_float, parse_int, parse_prometheus_duration, parse_rfc3339_nano};
+use logstack_go::units::{parse_atoi, parse_float, parse_int, parse_prometheus_duration, parse_rfc3339_nano};
 
 use crate::query::{Direction, Error};
 
@@ -222,7 +222,7 @@ fn parse_instant(text: &str) -> Result<i64, String> {
 
 /// Float seconds or a Prometheus duration.
 fn parse_seconds(text: &str) -> Result<i64, Error> {
-    let refuse = || Error::refused(format!("cannot parse {} to a valid duration", logstack_logql::quote::Quoted(text)));
+    let refuse = || Error::refused(format!("cannot parse {} to a valid duration", logstack_go::quote::Quoted(text)));
     if let Ok(seconds) = parse_float(text) {
         let ns = seconds * SECOND_NS as f64;
         // NaN fails the comparison.

@@ -47,7 +47,7 @@ impl PushRules {
     /// # Errors
     /// The first selector or regular expression that is none.
     pub fn new(limits: &Limits) -> Result<Self, Error> {
-        let wrong_regex = |reason: logstack_logql::re2::Error| Error { key: "otlp_config", reason: reason.to_string() };
+        let wrong_regex = |reason: logstack_go::re2::Error| Error { key: "otlp_config", reason: reason.to_string() };
         let mut policies = Vec::new();
         for (name, streams) in &limits.policy_stream_mapping {
             for stream in streams {

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use logstack_config::ByteSize;
-use logstack_logql::gotime::{GoTime, Zone};
-use logstack_logql::quote::Quoted;
+use logstack_go::gotime::{GoTime, Zone};
+use logstack_go::quote::Quoted;
 
 use super::metrics::Reason;
 

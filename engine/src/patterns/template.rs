@@ -162,7 +162,7 @@ mod tests {
     fn patterns_are_pattern_filters() {
         for line in ["status <none> of 1", "{\"a\":{\"b\":\"c 1\"}}", "x=<a b> 5,6", "say \"it's\" `so` 1|2"] {
             let pattern = Template::of(line, &words(line)).pattern();
-            let query = format!("{{a=\"b\"}} |> {}", logstack_logql::quote::Quoted(&pattern));
+            let query = format!("{{a=\"b\"}} |> {}", logstack_go::quote::Quoted(&pattern));
             assert!(logstack_logql::parse(&query).is_ok(), "{query}: {:?}", logstack_logql::parse(&query));
         }
     }

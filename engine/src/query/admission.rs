@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use logstack_config::{BlockedQuery, Limits, QueryKind};
+use logstack_go::units::{GoDuration, PrometheusDuration};
 use logstack_logql::ast::{Expr, LogExpr, MatchOp, Matcher, MetricExpr, RangeAggregation, Stage};
-use logstack_logql::units::{GoDuration, PrometheusDuration};
 use regex::Regex;
 
 use super::Error;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use logstack_config::Limits;
+use logstack_go::units::format_bytes;
 use logstack_logql::ast::Matcher;
-use logstack_logql::units::format_bytes;
 use parking_lot::Mutex;
 
 use super::request::Stats;

@@ -6,10 +6,10 @@
 //! Loki says nothing in these cases, so clients that would not show warnings get only the one that no reader expects:
 //! `unwrap bytes` reads a label of that name.
 
+use logstack_go::quote::Quoted;
+use logstack_go::units::{PrometheusDuration, Rfc3339Nano};
 use logstack_logql::ast::{Expr, LogExpr, MatchOp, Matcher, Stage, Unwrap, UnwrapConversion};
 use logstack_logql::pipeline::{Entry, Pipeline, Wanted};
-use logstack_logql::quote::Quoted;
-use logstack_logql::units::{PrometheusDuration, Rfc3339Nano};
 
 use super::Error;
 use super::admission::range_aggregations;

@@ -8,7 +8,7 @@ use std::io::Write as _;
 
 use client::{Engine, Reply};
 use encode::{KeyValue, Record, any_string, otlp, push};
-use logstack_logql::gotime::{GoTime, Zone};
+use logstack_go::gotime::{GoTime, Zone};
 use serde_json::{Value, json};
 
 const NS_PER_S: i64 = 1_000_000_000;

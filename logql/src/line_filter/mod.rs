@@ -18,9 +18,9 @@ use memchr::memmem::Finder;
 use self::pattern::PatternMatcher;
 use self::regex::RegexMatcher;
 use crate::ast::{LineFilter, LineFilterOp, LineMatch};
-use crate::re2;
 use crate::stage::ip::{InvalidIpPattern, IpMatcher};
 pub use literals::{Literals, Needle};
+use logstack_go::re2;
 
 /// Why a line filter cannot be compiled. Displays the reason alone; the pipeline puts the stage in front.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,7 @@ use regex_syntax::ParserBuilder;
 
 use super::literals::{literals_decide, plain_alternatives, required_by};
 use super::{Error, Literals, Matcher};
-use crate::re2;
+use logstack_go::re2;
 
 /// Shorter texts are found too often to save the automaton's work.
 const PREFILTER_BYTES_MIN: usize = 3;

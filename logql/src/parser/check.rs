@@ -6,7 +6,7 @@ use super::ParseError;
 use crate::ast::{Expr, LogExpr, Matcher, MetricExpr, RangeAggregation, RangeOp, VectorOp};
 use crate::line_filter::pattern::{Part, consecutive_captures, split};
 use crate::matcher::CompiledMatcher;
-use crate::re2;
+use logstack_go::re2;
 
 pub(super) const NOT_SELECTIVE: &str = "queries require at least one regexp or equality matcher that does not have \
     an empty-compatible value. For instance, app=~\".*\" does not meet this requirement, but app=~\".+\" will";

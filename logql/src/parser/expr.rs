@@ -7,7 +7,7 @@ use crate::ast::{
     BinaryExpr, BinaryOp, CompareOp, Expr, GroupSide, Grouping, LabelReplace, MetricExpr, RangeAggregation, RangeOp,
     Variants, VectorAggregation, VectorMatching, VectorOp,
 };
-use crate::re2;
+use logstack_go::re2;
 
 /// How a binary operator treats series, as written between it and its right side.
 #[derive(Default)]

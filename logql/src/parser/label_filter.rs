@@ -6,7 +6,7 @@
 use super::token::{Function, Kind, Word};
 use super::{ParseError, Parser, Result};
 use crate::ast::{CompareOp, LabelFilter, MatchOp};
-use crate::units;
+use logstack_go::units;
 
 /// What a label filter starts with.
 const START: &[&str] = &["IDENTIFIER", "("];

@@ -6,8 +6,8 @@
 use super::ParseError;
 use super::number::scan_number;
 use super::token::{Flag, Function, Kind, Token, Word};
-use crate::quote::unescape;
-use crate::units;
+use logstack_go::quote::unescape;
+use logstack_go::units;
 
 /// The operators and brackets of one and two characters. Longer ones first.
 const SYMBOLS: [&str; 25] = [

@@ -4,7 +4,7 @@ use regex::bytes::Regex;
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Class, Hir, HirKind};
 
-use crate::re2::{Flags, Translated, translate_with};
+use logstack_go::re2::{Flags, Translated, translate_with};
 
 /// An expression that is a text, one group and perhaps a text behind it. It finds its first match where the first text is
 /// first found, if the value there is one and the second text follows.

@@ -9,7 +9,7 @@ use super::Between;
 use crate::ast::{self, Stage};
 use crate::stage::json::scan::{Member, Members, Token, value};
 use crate::stage::label_filter::{TextMatcher, float_matches};
-use crate::units::parse_float;
+use logstack_go::units::parse_float;
 
 /// Objects in objects that are read; deeper ones are left to the parser.
 const DEPTH_MAX: usize = 8;

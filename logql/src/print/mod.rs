@@ -17,8 +17,8 @@ use crate::ast::{
     LabelSelection, LineFilter, LineMatch, LogExpr, MatchOp, Matcher, MetricExpr, RangeAggregation, Stage, Unwrap,
     UnwrapConversion, Variants, VectorAggregation, VectorMatching,
 };
-use crate::quote::Quoted;
-use crate::units::{GoDuration, PrometheusDuration, format_bytes, format_float, parse_bytes_literal};
+use logstack_go::quote::Quoted;
+use logstack_go::units::{GoDuration, PrometheusDuration, format_bytes, format_float, parse_bytes_literal};
 
 /// How sizes are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

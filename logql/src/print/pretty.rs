@@ -10,7 +10,7 @@ use std::fmt;
 
 use super::{Printer, Sizes};
 use crate::ast::{Expr, LogExpr, MetricExpr, Stage, Unwrap};
-use crate::quote::Quoted;
+use logstack_go::quote::Quoted;
 
 /// What is longer, in bytes, goes over several lines; the indent does not count.
 const LINE_BYTES_MAX: usize = 100;

@@ -4,7 +4,7 @@ use super::label_filter::{TextMatcher, is_error_name, text_of};
 use crate::ast::LabelSelection;
 use crate::pipeline::Context;
 use crate::pipeline::names::{ERROR, NameId, Names};
-use crate::re2;
+use logstack_go::re2;
 
 /// A label, and the values that are meant; `None` means all.
 struct Item {

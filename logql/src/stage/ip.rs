@@ -7,7 +7,7 @@ use memchr::memchr2;
 
 /// `ip: invalid pattern: "…"`
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("ip: invalid pattern: {}", crate::quote::Quoted(.0))]
+#[error("ip: invalid pattern: {}", logstack_go::quote::Quoted(.0))]
 pub struct InvalidIpPattern(String);
 
 /// One address, a CIDR or `from-to`; both ends included. IPv4 and IPv6 never match each other.

@@ -10,8 +10,8 @@ use crate::ast::{self, CompareOp, MatchOp};
 use crate::pipeline::ErrorKind;
 use crate::pipeline::names::{ERROR, ERROR_DETAILS, NameId, Names};
 use crate::pipeline::state::{Env, LabelState};
-use crate::re2;
-use crate::units::{format_bytes, parse_bytes, parse_float, parse_go_duration};
+use logstack_go::re2;
+use logstack_go::units::{format_bytes, parse_bytes, parse_float, parse_go_duration};
 
 /// Why a label filter cannot be built.
 #[derive(Debug, thiserror::Error)]

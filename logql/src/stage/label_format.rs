@@ -7,7 +7,7 @@ use crate::ast::{self, LabelFormatSource};
 use crate::pipeline::names::{ERROR, NameId, Names};
 use crate::pipeline::state::Value;
 use crate::pipeline::{Context, ErrorKind};
-use crate::template::{Template, TemplateError};
+use logstack_go::template::{Template, TemplateError};
 
 /// Why the stage cannot be built.
 #[derive(Debug, thiserror::Error)]

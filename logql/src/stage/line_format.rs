@@ -4,7 +4,7 @@ use crate::pipeline::names::Names;
 use crate::pipeline::needs::Needs;
 use crate::pipeline::state::{Env, LabelState};
 use crate::pipeline::{Context, ErrorKind};
-use crate::template::{Lookup, Template, TemplateError, Value};
+use logstack_go::template::{Lookup, Template, TemplateError, Value};
 
 /// The stage.
 pub(crate) struct LineFormat(Template);

@@ -6,7 +6,7 @@ use crate::pipeline::Context;
 use crate::pipeline::keys::sanitize;
 use crate::pipeline::names::{NameId, Names};
 use crate::pipeline::state::Flow;
-use crate::re2::{self, NamedRegex};
+use logstack_go::re2::{self, NamedRegex};
 
 /// Why the expression cannot be used. Displays as in Loki's answers.
 #[derive(Debug, thiserror::Error)]

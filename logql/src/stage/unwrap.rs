@@ -4,7 +4,7 @@ use super::label_filter::{self, LabelFilter};
 use crate::ast::{self, UnwrapConversion};
 use crate::pipeline::names::{NameId, Names};
 use crate::pipeline::{Context, ErrorKind};
-use crate::units::{parse_bytes, parse_float, parse_go_duration};
+use logstack_go::units::{parse_bytes, parse_float, parse_go_duration};
 
 /// A compiled `unwrap` with the filters behind it.
 pub(crate) struct Unwrap {

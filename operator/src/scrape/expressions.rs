@@ -4,7 +4,8 @@
 use logstack_config::collector::Stage;
 use logstack_crds::render::{Problem, Reason};
 use logstack_crds::scrape::Relabeling;
-use logstack_logql::{parse_log_selector, re2};
+use logstack_go::re2;
+use logstack_logql::parse_log_selector;
 use serde_json::Value;
 
 /// Keys of stages that hold a regular expression, each with its stage.

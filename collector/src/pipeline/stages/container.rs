@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use logstack_config::collector::stage::CriStage;
-use logstack_logql::units::parse_rfc3339_nano;
+use logstack_go::units::parse_rfc3339_nano;
 use memchr::memchr;
 use serde::Deserialize;
 use tracing::warn;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use logstack_config::collector::stage::DropStage;
-use logstack_logql::re2;
+use logstack_go::re2;
 
 use super::{Flow, dropped};
 use crate::pipeline::Context;

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use logstack_config::collector::stage::JsonStage;
-use logstack_logql::units::format_float;
+use logstack_go::units::format_float;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::Value as Json;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use logstack_config::collector::stage::{MetricKind, MetricStage, MetricsStage};
-use logstack_logql::units::{parse_float, parse_go_duration};
+use logstack_go::units::{parse_float, parse_go_duration};
 
 use crate::pipeline::Context;
 use crate::pipeline::compile::Error;

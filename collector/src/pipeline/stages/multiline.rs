@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use logstack_config::collector::stage::MultilineStage;
-use logstack_logql::re2;
+use logstack_go::re2;
 
 use super::Flow;
 use crate::pipeline::compile::Error;

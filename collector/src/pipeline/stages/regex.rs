@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use logstack_config::collector::stage::RegexStage;
-use logstack_logql::re2;
+use logstack_go::re2;
 
 use super::input;
 use crate::pipeline::compile::Error;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use logstack_config::collector::stage::ReplaceStage;
-use logstack_logql::re2::{self, NamedRegex};
-use logstack_logql::template::{Template, Value};
+use logstack_go::re2::{self, NamedRegex};
+use logstack_go::template::{Template, Value};
 use tracing::warn;
 
 use super::input;

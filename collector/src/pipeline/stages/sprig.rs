@@ -7,11 +7,9 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::LazyLock;
 
-use logstack_logql::re2::{self, NamedRegex};
-use logstack_logql::template::functions::{
-    Call, CallError, Function, Functions, Param, check_size, function, variadic,
-};
-use logstack_logql::template::{Elements, IntKind, List, Value};
+use logstack_go::re2::{self, NamedRegex};
+use logstack_go::template::functions::{Call, CallError, Function, Functions, Param, check_size, function, variadic};
+use logstack_go::template::{Elements, IntKind, List, Value};
 use sha2::{Digest, Sha256, Sha512};
 use sha3::Sha3_256;
 
@@ -39,9 +37,7 @@ const FUNCTIONS: &[Function] = &[
     function("sha256sum", &[S], |call| Ok(Value::from(hex(&Sha256::digest(call.str(0)))))),
     function("sha512sum", &[S], |call| Ok(Value::from(hex(&Sha512::digest(call.str(0)))))),
     // Strings.
-    function("quote", &[A], |call| {
-        Ok(Value::from(format!("{}", logstack_logql::quote::Quoted(&show(&call.args()[0])))))
-    }),
+    function("quote", &[A], |call| Ok(Value::from(format!("{}", logstack_go::quote::Quoted(&show(&call.args()[0])))))),
     function("squote", &[A], |call| Ok(Value::from(format!("'{}'", show(&call.args()[0]))))),
     function("trimall", &[S, S], |call| {
         let set = text(call, 0).into_owned();
@@ -79,7 +75,7 @@ const FUNCTIONS: &[Function] = &[
         let parts = text.split(&*separator).enumerate();
         let entries =
             parts.map(|(idx, part)| (Cow::Owned(format!("_{idx}").into_bytes()), Value::from(part.to_owned())));
-        Ok(Value::Map(std::rc::Rc::new(logstack_logql::template::Map::new(entries.collect(), Elements::Strings))))
+        Ok(Value::Map(std::rc::Rc::new(logstack_go::template::Map::new(entries.collect(), Elements::Strings))))
     }),
     function("splitList", &[S, S], |call| {
         let (separator, text) = (text(call, 0).into_owned(), text(call, 1).into_owned());
@@ -176,7 +172,7 @@ fn show(value: &Value<'_>) -> String {
         Value::Str(text) => String::from_utf8_lossy(text).into_owned(),
         Value::Bool(value) => value.to_string(),
         Value::Int(_, value) => value.to_string(),
-        Value::Float(value) => logstack_logql::units::format_float(*value),
+        Value::Float(value) => logstack_go::units::format_float(*value),
         Value::Time(time) => time.to_string(),
         other => to_json(other, 0).map(|json| json.to_string()).unwrap_or_default(),
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use logstack_config::collector::stage::TemplateStage;
-use logstack_logql::template::{Elements, Lookup, Options, Template as Parsed, TemplateError, Value};
+use logstack_go::template::{Elements, Lookup, Options, Template as Parsed, TemplateError, Value};
 
 use super::sprig;
 use crate::pipeline::compile::Error;

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use jiff::civil::Date;
 use logstack_config::collector::stage::{FailureAction, TimestampStage};
-use logstack_logql::gotime::{GoTime, Layout, Zone, named_layout};
-use logstack_logql::units::parse_rfc3339_nano;
+use logstack_go::gotime::{GoTime, Layout, Zone, named_layout};
+use logstack_go::units::parse_rfc3339_nano;
 
 use crate::pipeline::Context;
 use crate::pipeline::compile::Error;

@@ -1,7 +1,7 @@
 //! What a tail sends: entries, and which ones are missing.
 
+use logstack_go::units::Rfc3339Nano;
 use logstack_logql::Labels;
-use logstack_logql::units::Rfc3339Nano;
 
 use crate::http::encode::extra_labels;
 use crate::http::json::JsonWriter;

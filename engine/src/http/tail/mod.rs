@@ -16,8 +16,8 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{FromRequest as _, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use logstack_go::units::parse_atoi;
 use logstack_logql::ast::Expr;
-use logstack_logql::units::parse_atoi;
 
 use self::frame::Form;
 use self::session::Session;

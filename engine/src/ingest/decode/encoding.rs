@@ -101,7 +101,7 @@ fn normal(header: &str) -> String {
 }
 
 fn unsupported(header: &str) -> Error {
-    Error::malformed(format!("Content-Encoding {} not supported", logstack_logql::quote::Quoted(header)))
+    Error::malformed(format!("Content-Encoding {} not supported", logstack_go::quote::Quoted(header)))
 }
 
 /// Unpacks snappy's block format. The length that the block states is checked before memory is taken for it.

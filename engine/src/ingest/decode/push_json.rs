@@ -9,7 +9,7 @@
 //! members are passed over. Only a stream in the older form sent to the newer address is refused, since it would
 //! silently be empty.
 
-use logstack_logql::units::parse_rfc3339_nano;
+use logstack_go::units::parse_rfc3339_nano;
 
 use super::json::Cursor;
 use super::{Decoded, Error, LabelSource, Span};

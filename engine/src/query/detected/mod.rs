@@ -10,9 +10,9 @@ mod json_path;
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
+use logstack_go::units::{parse_bytes, parse_float, parse_go_duration, parse_int};
 use logstack_logql::ast::{LogExpr, Stage};
 use logstack_logql::pipeline::{Category, Entry, Pipeline, Scratch, StreamContext, Wanted};
-use logstack_logql::units::{parse_bytes, parse_float, parse_go_duration, parse_int};
 
 use super::request::{Direction, RangeQuery, StreamResult};
 use super::{Caller, Control, Engine, Error, log};

@@ -1,7 +1,7 @@
 //! Metric expressions, from the leaves up.
 
+use logstack_go::re2;
 use logstack_logql::ast::{MetricExpr, VectorAggregation, VectorOp};
-use logstack_logql::re2;
 
 use super::aggregate::aggregate;
 use super::binary::{Value, binary};

@@ -1,7 +1,7 @@
 //! What attributes become: `otlp_config`, compiled.
 
 use logstack_config::{AttributeAction, AttributesRule, OtlpConfig};
-use logstack_logql::re2;
+use logstack_go::re2;
 use regex::bytes::Regex;
 
 /// What becomes of an attribute.

@@ -5,8 +5,8 @@
 
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
-use logstack_logql::gotime::Zone;
-use logstack_logql::template::{Lookup, Template, Value};
+use logstack_go::gotime::Zone;
+use logstack_go::template::{Lookup, Template, Value};
 
 struct Entry<'t>(&'t str);
 

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use logstack_logql::re2;
+use logstack_go::re2;
 
 fuzz_target!(|input: (&str, &[u8])| {
     let (pattern, text) = input;

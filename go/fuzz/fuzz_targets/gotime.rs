@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use logstack_logql::gotime::{Layout, Zone};
+use logstack_go::gotime::{Layout, Zone};
 
 fuzz_target!(|input: (&str, &str)| {
     let (layout, text) = input;

@@ -4,7 +4,7 @@
 //! collector's timestamp stage take them from users, who know Go's rules and rely on their odd corners.
 //!
 //! ```
-//! use logstack_logql::gotime::{Layout, Zone};
+//! use logstack_go::gotime::{Layout, Zone};
 //!
 //! let layout = Layout::new("02/Jan/2006:15:04:05 -0700");
 //! let time = layout.parse("15/Jan/2026:12:30:00 +0200", &Zone::Utc).unwrap();

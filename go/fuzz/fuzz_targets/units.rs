@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use logstack_logql::units::{
+use logstack_go::units::{
     GoDuration, PrometheusDuration, Rfc3339Nano, SampleValue, format_float, parse_atoi, parse_bytes,
     parse_bytes_literal, parse_float, parse_go_duration, parse_int_any_base, parse_prometheus_duration,
     parse_rfc3339_nano, parse_uint,

@@ -12,7 +12,7 @@
 //! [`functions::STRING_BYTES_MAX`]), and there are no function values.
 //!
 //! ```
-//! use logstack_logql::template::{Lookup, Template, Value};
+//! use logstack_go::template::{Lookup, Template, Value};
 //!
 //! struct Labels;
 //! impl Lookup for Labels {
