@@ -11,32 +11,13 @@ use std::time::Duration as Span;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use logstack_go::units::{DurationFault, Error, GoDuration as GoText, PrometheusDuration as PromText};
+use logstack_go::units::{parse_go_duration, parse_prometheus_duration};
+
 use super::{UnitError, split_number};
 
-const MS: u64 = 1_000_000;
-const SECOND: u64 = 1_000 * MS;
-const MINUTE: u64 = 60 * SECOND;
-const HOUR: u64 = 60 * MINUTE;
-const DAY: u64 = 24 * HOUR;
-
 /// 292 years, so that nanoseconds fit an `i64`.
-const LONGEST_NS: u64 = i64::MAX as u64;
-
-/// Prometheus' units, large to small, in nanoseconds.
-const PROM_UNITS: [(&str, u64); 7] =
-    [("y", 365 * DAY), ("w", 7 * DAY), ("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND), ("ms", MS)];
-
-/// Go's units in nanoseconds. Both spellings of micro: U+00B5 and U+03BC.
-const GO_UNITS: [(&str, u64); 8] = [
-    ("ns", 1),
-    ("us", 1_000),
-    ("\u{b5}s", 1_000),
-    ("\u{3bc}s", 1_000),
-    ("ms", MS),
-    ("s", SECOND),
-    ("m", MINUTE),
-    ("h", HOUR),
-];
+const LONGEST: Span = Span::from_nanos(i64::MAX as u64);
 
 /// A span in Prometheus' form: `30d1h`, `720h`, `1w`, `90s`; `0` alone needs no unit. Whole milliseconds.
 ///
@@ -212,7 +193,7 @@ impl FromStr for PromDuration {
             return Ok(Self::ZERO);
         }
         let mut rest = text;
-        let mut total: u64 = 0;
+        let mut total = Span::ZERO;
         while !rest.is_empty() || text.is_empty() {
             let (digits, after) = split_number(rest, false);
             if digits.is_empty() || after.starts_with('.') {
@@ -221,44 +202,29 @@ impl FromStr for PromDuration {
                     "write whole numbers with units y, w, d, h, m, s, ms, as in 30d or 1h30m",
                 ));
             }
-            // The longest unit that fits: `ms` before `m`.
             let unit_end = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
             let (unit, next) = after.split_at(unit_end);
             if unit.is_empty() {
                 return Err(no_unit(text, &format!("write {text}d or {text}h")));
             }
-            let Some((_, scale)) = PROM_UNITS.iter().find(|(name, _)| *name == unit) else {
+            if parse_prometheus_duration(&format!("1{unit}")).is_err() {
                 return Err(UnitError::new(
                     format!("{text:?} has the unknown unit {unit:?}"),
                     "the units are y, w, d, h, m, s, ms",
                 ));
-            };
+            }
             // Too long is as long as it gets: what a custom resource's schema admits must be readable.
-            let count = digits.parse::<u64>().unwrap_or(u64::MAX);
-            total = count.saturating_mul(*scale).saturating_add(total).min(LONGEST_NS);
+            let part = parse_prometheus_duration(&rest[..digits.len() + unit_end]).unwrap_or(i64::MAX);
+            total = total.saturating_add(Span::from_nanos(part.unsigned_abs())).min(LONGEST);
             rest = next;
         }
-        Ok(Self(Span::from_nanos(total)))
+        Ok(Self(total))
     }
 }
 
 impl fmt::Display for PromDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest_ms = self.0.as_millis() as u64;
-        if rest_ms == 0 {
-            return f.write_str("0s");
-        }
-        for (unit, scale_ns) in PROM_UNITS {
-            let scale_ms = scale_ns / MS;
-            let count = rest_ms / scale_ms;
-            // Prometheus prints years and weeks only where nothing smaller is left over: `8d`, not `1w1d`.
-            let exact_only = matches!(unit, "y" | "w");
-            if count > 0 && (!exact_only || rest_ms.is_multiple_of(scale_ms)) {
-                write!(f, "{count}{unit}")?;
-                rest_ms -= count * scale_ms;
-            }
-        }
-        Ok(())
+        PromText(self.as_nanos()).fmt(f)
     }
 }
 
@@ -266,86 +232,49 @@ impl FromStr for GoDuration {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        let wrong = || {
-            UnitError::new(format!("{text:?} is not a duration"), "write numbers with units h, m, s, ms, as in 1h30m")
-        };
-        let unsigned = text.strip_prefix('+').unwrap_or(text);
-        if unsigned == "0" {
-            return Ok(Self::ZERO);
-        }
-        if unsigned.starts_with('-') {
+        if text.starts_with('-') {
             return Err(UnitError::new(format!("{text:?} is negative"), "write a span such as 5s"));
         }
-        let mut rest = unsigned;
-        let mut total: f64 = 0.0;
-        let mut exact: u64 = 0;
-        while !rest.is_empty() || unsigned.is_empty() {
-            let (number, after) = split_number(rest, true);
-            let unit_end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
-            let (unit, next) = after.split_at(unit_end);
-            if number.is_empty() || number == "." || number.matches('.').count() > 1 {
-                return Err(wrong());
+        let fault = match parse_go_duration(text) {
+            Ok(ns) => return Ok(Self(Span::from_nanos(ns.unsigned_abs()))),
+            Err(Error::GoDuration { fault, .. }) => fault,
+            Err(_) => DurationFault::Syntax,
+        };
+        Err(match fault {
+            // Too long is as long as it gets, if it is a duration at all: with numbers of one digit it parses.
+            DurationFault::Range => return Self::from_str(&with_short_numbers(text)).map(|_| Self(LONGEST)),
+            DurationFault::Syntax => UnitError::new(
+                format!("{text:?} is not a duration"),
+                "write numbers with units h, m, s, ms, as in 1h30m",
+            ),
+            DurationFault::MissingUnit => no_unit(text, &format!("write {text}s or {text}ms")),
+            DurationFault::UnknownUnit(unit) if matches!(unit.as_str(), "d" | "w" | "y") => UnitError::new(
+                format!("{text:?} has the unit {unit:?}, which this setting does not know"),
+                "write hours: 24h is a day, 168h a week, 8760h a year",
+            ),
+            DurationFault::UnknownUnit(unit) => {
+                UnitError::new(format!("{text:?} has the unknown unit {unit:?}"), "the units are h, m, s, ms, us, ns")
             }
-            let Some((_, scale)) = GO_UNITS.iter().find(|(name, _)| *name == unit) else {
-                return Err(match unit {
-                    "" => no_unit(text, &format!("write {text}s or {text}ms")),
-                    "d" | "w" | "y" => UnitError::new(
-                        format!("{text:?} has the unit {unit:?}, which this setting does not know"),
-                        "write hours: 24h is a day, 168h a week, 8760h a year",
-                    ),
-                    _ => UnitError::new(
-                        format!("{text:?} has the unknown unit {unit:?}"),
-                        "the units are h, m, s, ms, us, ns",
-                    ),
-                });
-            };
-            // Whole numbers stay exact; a fraction is good to the nanosecond at any sensible length.
-            match number.parse::<u64>() {
-                Ok(count) => exact = exact.saturating_add(count.saturating_mul(*scale)),
-                Err(_) => total += number.parse::<f64>().map_err(|_| wrong())? * *scale as f64,
-            }
-            rest = next;
-        }
-        // A float turned into an integer saturates.
-        Ok(Self(Span::from_nanos(exact.saturating_add(total.round() as u64).min(LONGEST_NS))))
+        })
     }
+}
+
+/// `text` with one digit left of each run of digits.
+fn with_short_numbers(text: &str) -> String {
+    let mut before = None;
+    let mut short = text.to_owned();
+    short.retain(|c| {
+        let repeats = c.is_ascii_digit() && before.is_some_and(|b: char| b.is_ascii_digit());
+        before = Some(c);
+        !repeats
+    });
+    short
 }
 
 impl fmt::Display for GoDuration {
-    /// Go's `Duration.String`: `1h30m0s`, `1.5s`, `250ms`, `0s`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ns = self.0.as_nanos() as u64;
-        if ns == 0 {
-            return f.write_str("0s");
-        }
-        if ns < SECOND {
-            let (scale, unit) = match ns {
-                0..1_000 => (1, "ns"),
-                1_000..MS => (1_000, "\u{b5}s"),
-                _ => (MS, "ms"),
-            };
-            return write_fraction(f, ns, scale, unit);
-        }
-        let (hours, minutes) = (ns / HOUR, ns % HOUR / MINUTE);
-        if hours > 0 {
-            write!(f, "{hours}h")?;
-        }
-        if hours > 0 || minutes > 0 {
-            write!(f, "{minutes}m")?;
-        }
-        write_fraction(f, ns % MINUTE, SECOND, "s")
+        GoText(self.as_nanos()).fmt(f)
     }
-}
-
-/// Writes `ns / scale` without trailing zeros.
-fn write_fraction(f: &mut fmt::Formatter<'_>, ns: u64, scale: u64, unit: &str) -> fmt::Result {
-    write!(f, "{}", ns / scale)?;
-    if !ns.is_multiple_of(scale) {
-        let width = scale.ilog10() as usize;
-        let fraction = format!("{:0width$}", ns % scale);
-        write!(f, ".{}", fraction.trim_end_matches('0'))?;
-    }
-    f.write_str(unit)
 }
 
 #[cfg(test)]
@@ -372,7 +301,7 @@ mod tests {
         check("", Err(&format!("\"\" is not a duration (hint: {hint})")));
         check("1.5h", Err(&format!("\"1.5h\" is not a duration (hint: {hint})")));
         check("-1h", Err(&format!("\"-1h\" is not a duration (hint: {hint})")));
-        check("99999999999y", Ok(LONGEST_NS / MS));
+        check("99999999999y", Ok(LONGEST.as_millis() as u64));
     }
 
     #[test]
@@ -398,12 +327,13 @@ mod tests {
             assert_eq!(got, want.map_err(str::to_owned), "{text:?}");
         }
         check("0", Ok(0));
-        check("1h30m", Ok(5_400 * SECOND));
-        check("1.5s", Ok(1_500 * MS));
-        check(".5s", Ok(500 * MS));
-        check("250ms", Ok(250 * MS));
+        check("1h30m", Ok(5_400 * 1_000_000_000));
+        check("1.5s", Ok(1_500 * 1_000_000));
+        check(".5s", Ok(500 * 1_000_000));
+        check("1.0000000005s", Ok(1_000_000_000)); // truncated, as Go does
+        check("250ms", Ok(250 * 1_000_000));
         check("3\u{b5}s", Ok(3_000));
-        check("+2m", Ok(120 * SECOND));
+        check("+2m", Ok(120 * 1_000_000_000));
         check(
             "1d",
             Err(
@@ -413,8 +343,9 @@ mod tests {
         check("5", Err("\"5\" has no unit (hint: write 5s or 5ms)"));
         check("-5s", Err("\"-5s\" is negative (hint: write a span such as 5s)"));
         check("", Err("\"\" is not a duration (hint: write numbers with units h, m, s, ms, as in 1h30m)"));
-        check("999999999999h", Ok(LONGEST_NS));
-        check("99999999999999999999999h1ns", Ok(LONGEST_NS));
+        check("999999999999h", Ok(LONGEST.as_nanos() as u64));
+        check("999999999999h1x", Err("\"9h1x\" has the unknown unit \"x\" (hint: the units are h, m, s, ms, us, ns)"));
+        check("99999999999999999999999h1ns", Ok(LONGEST.as_nanos() as u64));
     }
 
     #[test]
@@ -424,12 +355,12 @@ mod tests {
             assert_eq!(GoDuration(Span::from_nanos(ns)).to_string(), want);
         }
         check(0, "0s");
-        check(5_400 * SECOND, "1h30m0s");
-        check(1_500 * MS, "1.5s");
-        check(250 * MS, "250ms");
+        check(5_400 * 1_000_000_000, "1h30m0s");
+        check(1_500 * 1_000_000, "1.5s");
+        check(250 * 1_000_000, "250ms");
         check(2_200, "2.2\u{b5}s");
-        check(61 * SECOND, "1m1s");
-        check(HOUR, "1h0m0s");
+        check(61 * 1_000_000_000, "1m1s");
+        check(3_600_000_000_000, "1h0m0s");
     }
 
     proptest! {

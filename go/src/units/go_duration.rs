@@ -4,13 +4,18 @@
 
 use std::fmt;
 
-use super::Error;
+use super::{DurationFault, Error};
 
 /// Parses `[-+]?([0-9]*(\.[0-9]*)?unit)+` with units `ns us µs ms s m h` in any order, or `0`. The result is in ns.
 ///
 /// # Errors
 /// [`Error::GoDuration`]: no number, no unit, an unknown unit, or more than 292 years.
 pub fn parse_go_duration(text: &str) -> Result<i64, Error> {
+    parse(text).map_err(|fault| Error::GoDuration { text: text.to_owned(), fault })
+}
+
+fn parse(text: &str) -> Result<i64, DurationFault> {
+    use DurationFault::{MissingUnit, Range, Syntax, UnknownUnit};
     let (negative, mut rest) = match text.as_bytes().first() {
         Some(b'-') => (true, &text[1..]),
         Some(b'+') => (false, &text[1..]),
@@ -20,38 +25,36 @@ pub fn parse_go_duration(text: &str) -> Result<i64, Error> {
         return Ok(0);
     }
     if rest.is_empty() {
-        return Err(invalid(text));
+        return Err(Syntax);
     }
     let mut total: u64 = 0;
     while !rest.is_empty() {
         let number_len = rest.bytes().take_while(u8::is_ascii_digit).count();
         let (whole, after) = rest.split_at(number_len);
-        let whole = leading_int(whole).ok_or_else(|| invalid(text))?;
+        let whole = leading_int(whole).ok_or(Range)?;
         let (fraction, after) = match after.strip_prefix('.') {
             Some(after) => after.split_at(after.bytes().take_while(u8::is_ascii_digit).count()),
             None => ("", after),
         };
         if number_len == 0 && fraction.is_empty() {
-            return Err(invalid(text));
+            return Err(Syntax);
         }
         let unit_len = after.bytes().take_while(|c| *c != b'.' && !c.is_ascii_digit()).count();
         if unit_len == 0 {
-            return Err(Error::GoDuration(format!("time: missing unit in duration {}", HexQuoted(text))));
+            return Err(MissingUnit);
         }
         let (unit_name, after) = after.split_at(unit_len);
-        let unit = unit_ns(unit_name).ok_or_else(|| {
-            Error::GoDuration(format!("time: unknown unit {} in duration {}", HexQuoted(unit_name), HexQuoted(text)))
-        })?;
-        let mut value = whole.checked_mul(unit).filter(|v| *v <= 1 << 63).ok_or_else(|| invalid(text))?;
+        let unit = unit_ns(unit_name).ok_or_else(|| UnknownUnit(unit_name.to_owned()))?;
+        let mut value = whole.checked_mul(unit).filter(|v| *v <= 1 << 63).ok_or(Range)?;
         value = value.saturating_add(scaled_fraction(fraction, unit));
-        total = total.checked_add(value).filter(|t| *t <= 1 << 63).ok_or_else(|| invalid(text))?;
+        total = total.checked_add(value).filter(|t| *t <= 1 << 63).ok_or(Range)?;
         rest = after;
     }
     if negative {
         // 2^63 ns is the one magnitude that only the negative side has.
         return Ok((total as i64).wrapping_neg());
     }
-    i64::try_from(total).map_err(|_| invalid(text))
+    i64::try_from(total).map_err(|_| Range)
 }
 
 fn unit_ns(name: &str) -> Option<u64> {
@@ -87,10 +90,6 @@ fn scaled_fraction(digits: &str, unit: u64) -> u64 {
     }
     // The f64 is accurate to the ns for fractions of hours; the order of operations is Go's.
     (fraction as f64 * (unit as f64 / scale)) as u64
-}
-
-fn invalid(text: &str) -> Error {
-    Error::GoDuration(format!("time: invalid duration {}", HexQuoted(text)))
 }
 
 /// Package time's own quotes: `"` and `\` escaped, bytes outside ASCII and control characters as `\xHH`.

@@ -39,8 +39,13 @@ pub enum Error {
         reason: NumberFault,
     },
     /// Not a Go duration: `time: invalid duration "x"`.
-    #[error("{0}")]
-    GoDuration(String),
+    #[error("{}", .fault.in_go(.text))]
+    GoDuration {
+        /// What was parsed.
+        text: String,
+        /// What is wrong with it.
+        fault: DurationFault,
+    },
     /// Not a Prometheus duration: `not a valid duration string: "5"`.
     #[error("{0}")]
     PrometheusDuration(String),
@@ -58,6 +63,33 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+}
+
+/// What is wrong with the text of a Go duration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DurationFault {
+    /// Not numbers with units.
+    Syntax,
+    /// More than 292 years.
+    Range,
+    /// A number without a unit.
+    MissingUnit,
+    /// A unit of this name does not exist.
+    UnknownUnit(String),
+}
+
+impl DurationFault {
+    /// Package time's message about `text`; too long is "invalid", as in Go.
+    fn in_go(&self, text: &str) -> String {
+        let text = go_duration::HexQuoted(text);
+        match self {
+            Self::Syntax | Self::Range => format!("time: invalid duration {text}"),
+            Self::MissingUnit => format!("time: missing unit in duration {text}"),
+            Self::UnknownUnit(name) => {
+                format!("time: unknown unit {} in duration {text}", go_duration::HexQuoted(name))
+            }
+        }
+    }
 }
 
 /// What is wrong with the text of a number.
