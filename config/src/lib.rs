@@ -1,5 +1,6 @@
 //! What a process is told: engine and collector configuration, typed and validated. Plain data: no Kubernetes, no
 //! HTTP, no disk.
+#![warn(unreachable_pub)]
 
 mod check;
 pub mod collector;

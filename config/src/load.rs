@@ -17,7 +17,7 @@ pub trait Root: DeserializeOwned {
 }
 
 /// Finds the value of an environment variable.
-pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// How a text is read.
 #[derive(Default)]

@@ -110,7 +110,7 @@ impl Documents {
 }
 
 /// The object's namespace; `default` where none is written.
-pub fn namespace(metadata: &ObjectMeta) -> &str {
+pub(crate) fn namespace(metadata: &ObjectMeta) -> &str {
     metadata.namespace.as_deref().unwrap_or("default")
 }
 

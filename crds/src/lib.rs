@@ -7,8 +7,9 @@
 //! YAML -> document::parse -> Documents -> standalone()            -> logstack run
 //!                                      -> render::{engine, job, …} -> the operator's ConfigMaps
 //! ```
+#![warn(unreachable_pub)]
 
-pub mod document;
+mod document;
 pub mod migrate;
 pub mod quantity;
 pub mod render;

@@ -25,7 +25,7 @@ const RESERVED_PREFIXES: [&str; 3] = ["app.kubernetes.io/", "logstack.dev/", "ar
 const STREAM_RETENTION_MIN: PromDuration = PromDuration::hours(24);
 
 /// Checks a LogStack.
-pub fn check_stack(name: &str, spec: &LogStackSpec, report: &mut Report<'_>) {
+pub(crate) fn check_stack(name: &str, spec: &LogStackSpec, report: &mut Report<'_>) {
     check_stack_name(name, report);
     for label in spec.common_labels.iter().flatten().map(|(label, _)| label) {
         if RESERVED_PREFIXES.iter().any(|prefix| label.starts_with(prefix)) {
@@ -189,7 +189,7 @@ fn check_collector(collector: &CollectorSpec, report: &mut Report<'_>) {
 }
 
 /// Checks a LogScrape.
-pub fn check_scrape(spec: &LogScrapeSpec, report: &mut Report<'_>) {
+pub(crate) fn check_scrape(spec: &LogScrapeSpec, report: &mut Report<'_>) {
     check_labels(spec.labels.as_ref(), &POD_LABELS, "spec.labels", report);
     if spec.node_paths.is_some() && (spec.selector.is_some() || spec.namespace_selector.is_some()) {
         report.error("spec.nodePaths", "stands beside selector or namespaceSelector (hint: make two LogScrapes)");

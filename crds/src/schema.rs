@@ -6,12 +6,12 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};
 
 /// An object of any shape: `podTemplate`, `extraConfig`.
-pub fn free_form(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn free_form(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
 }
 
 /// A list of objects of any shape.
-pub fn free_form_list(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn free_form_list(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
         "maxItems": 64,
@@ -27,27 +27,27 @@ fn bare<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 }
 
 /// `affinity`.
-pub fn affinity(generator: &mut SchemaGenerator) -> Schema {
+pub(crate) fn affinity(generator: &mut SchemaGenerator) -> Schema {
     bare::<Affinity>(generator)
 }
 
 /// `tolerations`.
-pub fn tolerations(generator: &mut SchemaGenerator) -> Schema {
+pub(crate) fn tolerations(generator: &mut SchemaGenerator) -> Schema {
     bare::<Vec<Toleration>>(generator)
 }
 
 /// `topologySpreadConstraints`.
-pub fn topology_spread(generator: &mut SchemaGenerator) -> Schema {
+pub(crate) fn topology_spread(generator: &mut SchemaGenerator) -> Schema {
     bare::<Vec<TopologySpreadConstraint>>(generator)
 }
 
 /// `securityContext` of a container.
-pub fn security_context(generator: &mut SchemaGenerator) -> Schema {
+pub(crate) fn security_context(generator: &mut SchemaGenerator) -> Schema {
     bare::<SecurityContext>(generator)
 }
 
 /// `env`.
-pub fn env(generator: &mut SchemaGenerator) -> Schema {
+pub(crate) fn env(generator: &mut SchemaGenerator) -> Schema {
     bare::<Vec<k8s_openapi::api::core::v1::EnvVar>>(generator)
 }
 

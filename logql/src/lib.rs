@@ -1,14 +1,16 @@
 //! LogQL: text -> [`ast::Expr`] -> pipeline over one line. No I/O, no storage, no wall clock, no tenants.
+#![warn(unreachable_pub)]
 
 pub mod ast;
-pub mod labels;
+mod labels;
 pub mod line_filter;
 pub mod matcher;
-pub mod parser;
+mod parser;
 pub mod pipeline;
-pub mod print;
+mod print;
 pub mod push_labels;
-pub mod stage;
+mod stage;
 
 pub use labels::Labels;
-pub use parser::{ParseError, parse, parse_log_selector, parse_selector};
+pub use parser::{ParseError, parse, parse_any_log_selector, parse_log_selector, parse_selector};
+pub use stage::decolorize::decolorize;

@@ -15,7 +15,7 @@ const NODES_MAX: usize = 1_000_000;
 const DEPTH_MAX: usize = 100;
 
 /// A mistake of composition: where, and what.
-pub struct Mistake {
+pub(super) struct Mistake {
     pub at: Mark,
     pub path: String,
     pub text: String,
@@ -23,7 +23,7 @@ pub struct Mistake {
 
 /// Composes all documents of `text`. Mistakes that leave a tree (duplicate keys) are collected; a syntax error ends
 /// the text and is the last mistake.
-pub fn compose(text: &str, source: u16) -> (Vec<Node>, Vec<Mistake>) {
+pub(super) fn compose(text: &str, source: u16) -> (Vec<Node>, Vec<Mistake>) {
     let mut options = Options::default();
     options.emit_comments = false;
     options.block_nesting_limit = DEPTH_MAX;

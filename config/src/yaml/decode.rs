@@ -110,7 +110,7 @@ pub(super) struct Cx<'a> {
 }
 
 impl Cx<'_> {
-    pub fn note(&self, severity: Severity, at: Mark, path: String, text: String) {
+    pub(super) fn note(&self, severity: Severity, at: Mark, path: String, text: String) {
         let noted = Noted { severity, at, path, text };
         let mut all = self.noted.borrow_mut();
         if !all.contains(&noted) {
@@ -119,7 +119,7 @@ impl Cx<'_> {
     }
 
     /// Notes a key without a meaning, once however often it stands in a list.
-    pub fn note_ignored(&self, at: Mark, path: String, key: &str, reason: &str) {
+    pub(super) fn note_ignored(&self, at: Mark, path: String, key: &str, reason: &str) {
         let text = format!("is accepted and ignored: {reason}");
         let mut all = self.noted.borrow_mut();
         let is_same = |noted: &Noted| noted.text == text && last_key(&noted.path) == key;
@@ -128,7 +128,7 @@ impl Cx<'_> {
         }
     }
 
-    pub fn is_removed(&self, path: &Path<'_>) -> bool {
+    pub(super) fn is_removed(&self, path: &Path<'_>) -> bool {
         let removed = self.removed.borrow();
         !removed.is_empty() && removed.contains(&path.to_string())
     }
@@ -173,11 +173,11 @@ pub(super) struct DecodeError {
 }
 
 impl DecodeError {
-    pub fn new(text: String) -> Self {
+    pub(super) fn new(text: String) -> Self {
         Self { text, at: None, missing: None }
     }
 
-    pub fn located(mut self, path: &Path<'_>, at: Mark) -> Self {
+    pub(super) fn located(mut self, path: &Path<'_>, at: Mark) -> Self {
         self.at.get_or_insert_with(|| (path.to_string(), at));
         self
     }

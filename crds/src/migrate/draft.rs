@@ -6,19 +6,19 @@ use crate::{GROUP, VERSION};
 
 /// A LogStack and LogScrapes in the making.
 #[derive(Debug, Clone, Default)]
-pub struct Draft {
+pub(super) struct Draft {
     spec: Map<String, Value>,
     scrapes: Vec<(String, Value)>,
 }
 
 impl Draft {
     /// Writes a value of the LogStack's spec; `path` is dotted.
-    pub fn set(&mut self, path: &str, value: impl Into<Value>) {
+    pub(super) fn set(&mut self, path: &str, value: impl Into<Value>) {
         self.set_key(&path.split('.').collect::<Vec<_>>(), value);
     }
 
     /// The same, for keys that may hold dots.
-    pub fn set_key(&mut self, keys: &[&str], value: impl Into<Value>) {
+    pub(super) fn set_key(&mut self, keys: &[&str], value: impl Into<Value>) {
         let Some((last, parents)) = keys.split_last() else { return };
         let mut map = &mut self.spec;
         for key in parents {
@@ -33,21 +33,21 @@ impl Draft {
     }
 
     /// Adds an item to a list of the LogStack's spec.
-    pub fn push(&mut self, path: &str, item: Value) {
+    pub(super) fn push(&mut self, path: &str, item: Value) {
         let mut items = self.get(path).and_then(Value::as_array).cloned().unwrap_or_default();
         items.push(item);
         self.set(path, items);
     }
 
     /// A value of the LogStack's spec.
-    pub fn get(&self, path: &str) -> Option<&Value> {
+    pub(super) fn get(&self, path: &str) -> Option<&Value> {
         let mut keys = path.split('.');
         let first = self.spec.get(keys.next()?)?;
         keys.try_fold(first, |value, key| value.get(key))
     }
 
     /// Adds a LogScrape; its name is made one that an API server takes, and unique. Returns it.
-    pub fn scrape(&mut self, job: &str, spec: Value) -> String {
+    pub(super) fn scrape(&mut self, job: &str, spec: Value) -> String {
         let mut name: String = job
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
@@ -70,12 +70,12 @@ impl Draft {
     }
 
     /// How many LogScrapes there are.
-    pub fn scrape_count(&self) -> usize {
+    pub(super) fn scrape_count(&self) -> usize {
         self.scrapes.len()
     }
 
     /// The objects, the LogStack first.
-    pub fn objects(&self, name: &str, namespace: Option<&str>) -> Vec<Value> {
+    pub(super) fn objects(&self, name: &str, namespace: Option<&str>) -> Vec<Value> {
         let object = |kind: &str, name: &str, spec: &Value| {
             let mut metadata = json!({ "name": name });
             if let Some(namespace) = namespace {

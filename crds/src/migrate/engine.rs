@@ -81,7 +81,7 @@ const ON_THE_VOLUME: &str =
     "logs are kept on the volume, not in an object store: size spec.engine.storage for the whole retention";
 
 /// A block of Loki's file and where it stands: `limits_config`.
-pub struct Section<'a> {
+pub(super) struct Section<'a> {
     /// Its name in Loki's file.
     pub key: String,
     /// Its value.
@@ -89,7 +89,13 @@ pub struct Section<'a> {
 }
 
 /// Carries the blocks of a Loki file over. `auth_enabled` is what an absent key means.
-pub fn carry(sections: &[Section<'_>], auth_enabled: bool, root: &At<'_>, draft: &mut Draft, ledger: &mut Ledger) {
+pub(super) fn carry(
+    sections: &[Section<'_>],
+    auth_enabled: bool,
+    root: &At<'_>,
+    draft: &mut Draft,
+    ledger: &mut Ledger,
+) {
     let mut is_multi = auth_enabled;
     for section in sections {
         match section.key.as_str() {
@@ -144,14 +150,14 @@ fn typed(key: &str, at: &At<'_>) -> Option<(&'static str, Value)> {
 }
 
 /// A duration as the spec's pattern has it.
-pub fn duration(at: &At<'_>) -> Option<String> {
+pub(super) fn duration(at: &At<'_>) -> Option<String> {
     let text = at.text()?.trim();
     let parsed: PromDuration = text.parse().ok()?;
     Some(if parsed.is_zero() { "0" } else { text }.to_owned())
 }
 
 /// Loki's 1024s as a quantity: `256KB` is `256Ki`.
-pub fn quantity(size: ByteSize) -> String {
+pub(super) fn quantity(size: ByteSize) -> String {
     let units = [("Gi", 30), ("Mi", 20), ("Ki", 10)];
     let exact = units.iter().find(|(_, bits)| size.0 > 0 && size.0.is_multiple_of(1 << bits));
     exact.map_or_else(|| size.0.to_string(), |(unit, bits)| format!("{}{unit}", size.0 >> bits))
@@ -287,7 +293,7 @@ fn retention(sections: &[Section<'_>], root: &At<'_>, draft: &mut Draft, ledger:
 }
 
 /// Limits of single tenants.
-pub fn overrides(at: &At<'_>, draft: &mut Draft, ledger: &mut Ledger) {
+pub(super) fn overrides(at: &At<'_>, draft: &mut Draft, ledger: &mut Ledger) {
     if draft.get("tenancy.mode").is_none() {
         return ledger.left(at, "overrides are for tenants, and auth_enabled is false: write the limits of the one tenant into spec.engine.limits");
     }

@@ -25,7 +25,7 @@ const STANDARD_LABELS: &str = "node_name|namespace|app|instance|component|job|po
 const RULES_MAX: usize = 64;
 
 /// Carries one job over.
-pub fn carry(job: &ScrapeConfig, at: &At<'_>, draft: &mut Draft, ledger: &mut Ledger) {
+pub(super) fn carry(job: &ScrapeConfig, at: &At<'_>, draft: &mut Draft, ledger: &mut Ledger) {
     if let Some(Source::Unsupported(key)) = job.source() {
         let reason = format!(
             "{key} is read by one process for all nodes, not by an agent on each: run Promtail or Alloy for it, pushing to the stack"
@@ -75,7 +75,7 @@ fn is_pods(job: &ScrapeConfig) -> bool {
 }
 
 /// The LogScrape of a job of pods; its name.
-pub fn pods(job: &ScrapeConfig, at: &At<'_>, draft: &mut Draft, ledger: &mut Ledger) -> String {
+pub(super) fn pods(job: &ScrapeConfig, at: &At<'_>, draft: &mut Draft, ledger: &mut Ledger) -> String {
     let mut spec = Map::new();
     let standard = standard_rules(POD_LOGS);
     // A rule that writes what discovery says would change what the lifted rules see.

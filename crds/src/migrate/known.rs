@@ -53,7 +53,7 @@ const LEFT: &[(&str, &[&str])] = &[
 ];
 
 /// What is known about the key at `path`, everything below included.
-pub fn fate(path: &str) -> Option<Fate> {
+pub(super) fn fate(path: &str) -> Option<Fate> {
     let find = |table: &[(&str, &[&str])]| {
         let row = table.iter().find(|(_, patterns)| patterns.iter().any(|pattern| matches(pattern, path)));
         row.map(|(reason, _)| (*reason).to_owned())

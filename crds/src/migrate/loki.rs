@@ -11,7 +11,7 @@ use super::source::{At, Ledger};
 
 /// Which chart the values are of: they differ in defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Generation {
+pub(super) enum Generation {
     /// loki-stack 2.x, loki 2.x: no volume unless asked for, one tenant.
     Old,
     /// loki 3 and later: a volume of 10Gi, many tenants.
@@ -19,7 +19,7 @@ pub enum Generation {
 }
 
 /// Carries the values of loki-stack's `loki`, or of the chart loki 2.x.
-pub fn old_values(at: &At<'_>, draft: &mut Draft, ledger: &mut Ledger) {
+pub(super) fn old_values(at: &At<'_>, draft: &mut Draft, ledger: &mut Ledger) {
     storage(at.get("persistence"), Generation::Old, at, draft, ledger);
     pods(at, "engine", draft, ledger);
     replicas(at, draft, ledger);
@@ -37,7 +37,7 @@ pub fn old_values(at: &At<'_>, draft: &mut Draft, ledger: &mut Ledger) {
 }
 
 /// A text that cannot be read before Helm has.
-pub const TEMPLATE: &str = "holds a Helm template (hint: give the rendered file, which lies in the chart's Secret or ConfigMap: kubectl get secret NAME -o jsonpath='{.data.*}' | base64 -d)";
+pub(super) const TEMPLATE: &str = "holds a Helm template (hint: give the rendered file, which lies in the chart's Secret or ConfigMap: kubectl get secret NAME -o jsonpath='{.data.*}' | base64 -d)";
 
 /// Blocks of `loki` in the charts from 3 on, where they are not named as in the file.
 const RENAMED: [(&str, &str); 1] = [("commonConfig", "common")];
@@ -68,7 +68,7 @@ const SAME_NAME: [&str; 21] = [
 ];
 
 /// Carries the values of the chart loki from 3 on.
-pub fn new_values(root: &At<'_>, draft: &mut Draft, ledger: &mut Ledger) {
+pub(super) fn new_values(root: &At<'_>, draft: &mut Draft, ledger: &mut Ledger) {
     let binary = root.get("singleBinary");
     let volume = binary.as_ref().and_then(|at| at.get("persistence")).or_else(|| root.find("write.persistence"));
     storage(volume, Generation::New, root, draft, ledger);
@@ -200,7 +200,7 @@ fn texts(at: &At<'_>) -> Value {
 }
 
 /// What all pods of charts have: `prefix` is `engine` or `collector`.
-pub fn pods(at: &At<'_>, prefix: &str, draft: &mut Draft, ledger: &mut Ledger) {
+pub(super) fn pods(at: &At<'_>, prefix: &str, draft: &mut Draft, ledger: &mut Ledger) {
     for (key, field) in [
         ("resources", "resources"),
         ("nodeSelector", "nodeSelector"),
@@ -316,7 +316,7 @@ fn service(at: &At<'_>, draft: &mut Draft, ledger: &mut Ledger) {
 }
 
 /// `serviceMonitor`, `prometheusRule`, `networkPolicy`: their switches.
-pub fn monitoring(at: &At<'_>, draft: &mut Draft, ledger: &mut Ledger) {
+pub(super) fn monitoring(at: &At<'_>, draft: &mut Draft, ledger: &mut Ledger) {
     for (key, path) in [
         ("serviceMonitor", "monitoring.serviceMonitor"),
         ("podMonitor", "monitoring.serviceMonitor"),
@@ -372,7 +372,7 @@ fn data_source(at: &At<'_>, draft: &mut Draft, ledger: &mut Ledger) {
 }
 
 /// The subcharts of loki-stack that are other programs.
-pub fn neighbours(root: &At<'_>, draft: &mut Draft, ledger: &mut Ledger) {
+pub(super) fn neighbours(root: &At<'_>, draft: &mut Draft, ledger: &mut Ledger) {
     for key in ["grafana", "prometheus", "fluent-bit", "filebeat", "logstash"] {
         let Some(chart) = root.get(key) else { continue };
         if chart.get("enabled").and_then(|at| at.bool()) == Some(false) {

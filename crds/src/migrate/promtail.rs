@@ -14,11 +14,11 @@ use super::template;
 use crate::render::standard_rules;
 
 /// Folder of the pods' logs in the charts.
-pub const POD_LOGS: &str = "/var/log/pods";
+pub(super) const POD_LOGS: &str = "/var/log/pods";
 
 /// Where the entries go when nothing says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Receiver {
+pub(super) enum Receiver {
     /// The engine of this LogStack.
     OwnEngine,
     /// A server elsewhere: the file has no Loki.
@@ -26,7 +26,7 @@ pub enum Receiver {
 }
 
 /// Carries the values of loki-stack's `promtail`, or of the chart promtail.
-pub fn values(at: &At<'_>, receiver: Receiver, draft: &mut Draft, ledger: &mut Ledger) {
+pub(super) fn values(at: &At<'_>, receiver: Receiver, draft: &mut Draft, ledger: &mut Ledger) {
     loki::pods(at, "collector", draft, ledger);
     loki::monitoring(at, draft, ledger);
     // The charts have no built-in gated job: what is collected is what the jobs say.
@@ -231,7 +231,7 @@ fn jobs(at: &At<'_>, draft: &mut Draft, ledger: &mut Ledger) {
 }
 
 /// Carries Promtail's own file.
-pub fn own_file(root: &At<'_>, receiver: Receiver, draft: &mut Draft, ledger: &mut Ledger) {
+pub(super) fn own_file(root: &At<'_>, receiver: Receiver, draft: &mut Draft, ledger: &mut Ledger) {
     draft.set("collector.defaultScrape.enabled", false);
     carry_clients(root, receiver, draft, ledger);
     if let Some(client) = root.get("client") {

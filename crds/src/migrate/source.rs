@@ -51,7 +51,7 @@ impl fmt::Display for Note {
 
 /// A value of the source with its path.
 #[derive(Clone)]
-pub struct At<'a> {
+pub(super) struct At<'a> {
     document: &'a Document,
     /// The value.
     pub node: &'a Node,
@@ -61,50 +61,50 @@ pub struct At<'a> {
 
 impl<'a> At<'a> {
     /// The whole document.
-    pub fn root(document: &'a Document) -> Self {
+    pub(super) fn root(document: &'a Document) -> Self {
         Self { document, node: document.root(), path: String::new() }
     }
 
     /// The value of a key, when it says something: null is absent.
-    pub fn get(&self, key: &str) -> Option<Self> {
+    pub(super) fn get(&self, key: &str) -> Option<Self> {
         let node = self.node.get(key)?;
         let at = Self { document: self.document, node, path: join(&self.path, key) };
         (!is_null(node)).then_some(at)
     }
 
     /// The value below several keys.
-    pub fn find(&self, keys: &str) -> Option<Self> {
+    pub(super) fn find(&self, keys: &str) -> Option<Self> {
         keys.split('.').try_fold(self.clone(), |at, key| at.get(key))
     }
 
     /// The entries of a mapping, those that say nothing left out.
-    pub fn entries(&self) -> Vec<(&'a str, Self)> {
+    pub(super) fn entries(&self) -> Vec<(&'a str, Self)> {
         let Kind::Mapping(entries) = &self.node.kind else { return Vec::new() };
         let keys = entries.iter().map(|(key, _)| key.text.as_str());
         keys.filter_map(|key| Some((key, self.get(key)?))).collect()
     }
 
     /// The items of a list.
-    pub fn items(&self) -> Vec<Self> {
+    pub(super) fn items(&self) -> Vec<Self> {
         let Kind::Sequence(items) = &self.node.kind else { return Vec::new() };
         let item = |(idx, node)| Self { document: self.document, node, path: format!("{}[{idx}]", self.path) };
         items.iter().enumerate().map(item).collect()
     }
 
     /// The items of a list that this value was turned into: they stand where it does.
-    pub fn items_of<'b>(&'b self, made: &'b Node) -> Vec<At<'b>> {
+    pub(super) fn items_of<'b>(&'b self, made: &'b Node) -> Vec<At<'b>> {
         let Kind::Sequence(items) = &made.kind else { return Vec::new() };
         let item = |(idx, node)| At { document: self.document, node, path: format!("{}[{idx}]", self.path) };
         items.iter().enumerate().map(item).collect()
     }
 
     /// The text of a scalar.
-    pub fn text(&self) -> Option<&'a str> {
+    pub(super) fn text(&self) -> Option<&'a str> {
         self.node.text()
     }
 
     /// A boolean; text that Go would read as one counts.
-    pub fn bool(&self) -> Option<bool> {
+    pub(super) fn bool(&self) -> Option<bool> {
         match self.value() {
             Value::Bool(value) => Some(value),
             Value::String(text) => text.parse().ok(),
@@ -113,7 +113,7 @@ impl<'a> At<'a> {
     }
 
     /// A whole number.
-    pub fn int(&self) -> Option<i64> {
+    pub(super) fn int(&self) -> Option<i64> {
         match self.value() {
             Value::Number(number) => number.as_i64().or_else(|| {
                 let float = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 9e15)?;
@@ -125,17 +125,17 @@ impl<'a> At<'a> {
     }
 
     /// The value without positions.
-    pub fn value(&self) -> Value {
+    pub(super) fn value(&self) -> Value {
         serde_json::to_value(self.node.to_value()).unwrap_or(Value::Null)
     }
 
     /// True for `{}`, `[]`, `""` and null: nothing is lost with them.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         is_empty(self.node)
     }
 
     /// Where it stands.
-    pub fn place(&self) -> Place {
+    pub(super) fn place(&self) -> Place {
         self.document.place_of(&self.path)
     }
 }
@@ -153,7 +153,7 @@ fn is_empty(node: &Node) -> bool {
 }
 
 /// A path and a key below it, as `Document::place_of` reads it.
-pub fn join(path: &str, key: &str) -> String {
+pub(super) fn join(path: &str, key: &str) -> String {
     let quoted = key.is_empty() || key.contains(['.', '[', ']', '"', ' ']);
     match (path.is_empty(), quoted) {
         (_, true) => format!("{path}[{key:?}]"),
@@ -164,29 +164,29 @@ pub fn join(path: &str, key: &str) -> String {
 
 /// What became of the keys, and which have been looked at.
 #[derive(Default)]
-pub struct Ledger {
+pub(super) struct Ledger {
     notes: Vec<Note>,
     claimed: BTreeSet<String>,
 }
 
 impl Ledger {
     /// The value stands in the output.
-    pub fn carried(&mut self, at: &At<'_>, to: impl Into<String>) {
+    pub(super) fn carried(&mut self, at: &At<'_>, to: impl Into<String>) {
         self.note(at, Fate::Carried(to.into()));
     }
 
     /// The value has nothing to say here.
-    pub fn not_needed(&mut self, at: &At<'_>, reason: impl Into<String>) {
+    pub(super) fn not_needed(&mut self, at: &At<'_>, reason: impl Into<String>) {
         self.note(at, Fate::NotNeeded(reason.into()));
     }
 
     /// The value says something that the output does not.
-    pub fn left(&mut self, at: &At<'_>, reason: impl Into<String>) {
+    pub(super) fn left(&mut self, at: &At<'_>, reason: impl Into<String>) {
         self.note(at, Fate::Left(reason.into()));
     }
 
     /// Something in the output that no key of its own says. Claims nothing.
-    pub fn remark(&mut self, at: &At<'_>, to: impl Into<String>) {
+    pub(super) fn remark(&mut self, at: &At<'_>, to: impl Into<String>) {
         let place = at.place();
         self.notes.push(Note { place, path: at.path.clone(), fate: Fate::Carried(to.into()) });
     }
@@ -197,7 +197,7 @@ impl Ledger {
     }
 
     /// Names everything of `root` that nothing claimed.
-    pub fn account(&mut self, root: &At<'_>) {
+    pub(super) fn account(&mut self, root: &At<'_>) {
         if self.claimed.contains(&root.path) || root.is_empty() {
             return;
         }
@@ -226,7 +226,7 @@ impl Ledger {
     }
 
     /// All notes, in the order of the file.
-    pub fn into_notes(mut self) -> Vec<Note> {
+    pub(super) fn into_notes(mut self) -> Vec<Note> {
         self.notes.sort_by_key(|note| (note.place.line, note.place.column));
         self.notes
     }
@@ -262,7 +262,7 @@ const EMBEDDED: [&str; 18] = [
 /// Replaces YAML in texts by what it means, so that its keys are keys like all others, with their lines.
 ///
 /// A text that holds a Helm template, or that is no YAML, stays a text: whoever reads it says so.
-pub fn expand(document: &Document, file: &str) -> Document {
+pub(super) fn expand(document: &Document, file: &str) -> Document {
     let mut root = document.root().clone();
     for path in EMBEDDED {
         let keys: Vec<&str> = path.split('.').collect();

@@ -9,7 +9,7 @@ use serde_json::Value;
 const DEPTH_MAX: usize = 16;
 
 /// `text` with its actions evaluated; `values` finds what `.Values.<path>` is. `None`: it holds more than this knows.
-pub fn render(text: &str, values: &dyn Fn(&str) -> Value) -> Option<String> {
+pub(super) fn render(text: &str, values: &dyn Fn(&str) -> Value) -> Option<String> {
     let mut out = String::new();
     let mut branches: Vec<Branch> = Vec::new();
     let mut rest = text;

@@ -61,7 +61,7 @@ async fn try_create(app: Arc<App>, request: Request) -> Result<Response, Refusal
 /// What is to be deleted: the query, and a range with both ends.
 fn read_request(params: &Params, now_ns: i64, max_interval_ns: i64) -> Result<(String, TimeRange), Refusal> {
     let Some(query) = params.get("query") else { return refuse("query not set") };
-    let Ok(expr) = logstack_logql::parser::parse_log_selector(query) else {
+    let Ok(expr) = logstack_logql::parse_log_selector(query) else {
         return refuse("invalid query expression");
     };
     let Some(start) = params.get("start") else { return refuse("start time not set") };

@@ -3,7 +3,7 @@
 use logstack_config::Limits;
 use logstack_logql::Labels;
 use logstack_logql::matcher::CompiledMatcher;
-use logstack_logql::parser::parse_selector;
+use logstack_logql::parse_selector;
 
 use super::decode::otlp::OtlpRules;
 use super::level::LevelNames;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use logstack_logql::ast::LogExpr;
 use logstack_logql::matcher::CompiledMatcher;
-use logstack_logql::parser::parse_log_selector;
+use logstack_logql::parse_log_selector;
 use logstack_logql::pipeline::{Entry, Pipeline, Scratch, StreamContext, Wanted};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};

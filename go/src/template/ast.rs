@@ -187,7 +187,7 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub fn list(&mut self, list: &List) {
+    pub(super) fn list(&mut self, list: &List) {
         for node in list {
             match node {
                 Node::Text(_) | Node::Break | Node::Continue => {}

@@ -130,11 +130,11 @@ pub(super) struct Lexer<'t> {
 }
 
 impl<'t> Lexer<'t> {
-    pub fn new(input: &'t str) -> Self {
+    pub(super) fn new(input: &'t str) -> Self {
         Self { input, start: 0, pos: 0, start_line: 1, in_action: false, paren_depth: 0 }
     }
 
-    pub fn next_token(&mut self) -> Token {
+    pub(super) fn next_token(&mut self) -> Token {
         if self.in_action { self.lex_action() } else { self.lex_text() }
     }
 

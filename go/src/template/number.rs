@@ -31,7 +31,7 @@ impl Number {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut number = Self { text: text.to_owned(), ..Self::default() };
         if let Some(imaginary) = text.strip_suffix('i')
             && let Ok(imaginary) = parse_float(imaginary)
@@ -64,7 +64,7 @@ impl Number {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn parse_complex(text: &str) -> Result<Self, String> {
+    pub(super) fn parse_complex(text: &str) -> Result<Self, String> {
         let mut number = Self { text: text.to_owned(), ..Self::default() };
         // The sign in the middle may follow an exponent's own: take the last that does not.
         let splits = text.char_indices().skip(1).filter(|(_, c)| matches!(c, '+' | '-'));
@@ -81,7 +81,7 @@ impl Number {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn parse_char(text: &str) -> Result<Self, String> {
+    pub(super) fn parse_char(text: &str) -> Result<Self, String> {
         let inner = text.strip_prefix('\'').unwrap_or(text);
         let (value, rest) = unquote_char(inner, '\'').ok_or("invalid syntax")?;
         if rest != "'" {
@@ -118,7 +118,7 @@ impl Number {
     }
 
     /// Its value where any type will do.
-    pub fn ideal(&self) -> Ideal {
+    pub(super) fn ideal(&self) -> Ideal {
         if let Some((real, imaginary)) = self.complex {
             return Ideal::Complex(real, imaginary);
         }

@@ -11,12 +11,12 @@
 //!
 //! The texts of errors are part of the answers (`__error_details__`), so each module has Go's wording.
 
-pub mod bytes;
-pub mod go_duration;
-pub mod number;
-pub mod prometheus_duration;
-pub mod rfc3339;
-pub mod sample;
+mod bytes;
+pub(crate) mod go_duration;
+mod number;
+mod prometheus_duration;
+mod rfc3339;
+mod sample;
 
 pub use bytes::{format_bytes, format_ibytes, parse_bytes, parse_bytes_literal};
 pub use go_duration::{GoDuration, parse_go_duration};

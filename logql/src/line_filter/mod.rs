@@ -6,7 +6,7 @@
 //! - `pattern.rs`: the `|>` matcher
 //! - `regex.rs`: the `|~` matcher
 
-pub mod literals;
+mod literals;
 pub(crate) mod pattern;
 mod regex;
 

@@ -22,7 +22,7 @@ use lexer::Lexer;
 use token::{Kind, Token};
 
 /// Queries of this size and more are refused.
-pub const QUERY_BYTES_MAX: usize = 131_072;
+pub(crate) const QUERY_BYTES_MAX: usize = 131_072;
 /// How deep parentheses and functions may nest: each level costs stack, here and in what walks the tree.
 const NESTING_MAX: usize = 200;
 /// How many operators a query may have: a chain of them is as deep a tree as nested parentheses.

@@ -12,7 +12,7 @@ pub struct InvalidIpPattern(String);
 
 /// One address, a CIDR or `from-to`; both ends included. IPv4 and IPv6 never match each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IpMatcher {
+pub(crate) struct IpMatcher {
     first: IpAddr,
     last: IpAddr,
 }
@@ -22,7 +22,7 @@ impl IpMatcher {
     ///
     /// # Errors
     /// [`InvalidIpPattern`] for anything else, also for a range that runs backwards.
-    pub fn parse(pattern: &str) -> Result<Self, InvalidIpPattern> {
+    pub(crate) fn parse(pattern: &str) -> Result<Self, InvalidIpPattern> {
         let parse_range = || {
             let (first, last) = pattern.split_once('-')?;
             let (first, last): (IpAddr, IpAddr) = (first.parse().ok()?, last.parse().ok()?);
@@ -48,7 +48,7 @@ impl IpMatcher {
     /// A candidate starts at a digit with a `.` among the next three bytes, or at `::` and a hex digit, or at one to
     /// four hex digits and `:`; it is the whole run of characters that such an address may have. What is no address
     /// as a whole (`1.2.3.4.5`) is passed over.
-    pub fn matches(&self, text: &[u8]) -> bool {
+    pub(crate) fn matches(&self, text: &[u8]) -> bool {
         let mut at = 0;
         // Every candidate has a dot or a colon among its first five bytes, so the search goes from one to the next.
         while let Some(found) = text.get(at..).and_then(|rest| memchr2(b'.', b':', rest)) {

@@ -1,16 +1,16 @@
 //! The stages of a pipeline, a file each, named as in LogQL. A stage is compiled once and then sees every line.
 
-pub mod decolorize;
+pub(crate) mod decolorize;
 pub(crate) mod drop_keep;
 pub(crate) mod early;
-pub mod ip;
+pub(crate) mod ip;
 pub(crate) mod json;
 pub(crate) mod label_filter;
 pub(crate) mod label_format;
 pub(crate) mod line_format;
 pub(crate) mod logfmt;
-pub mod pattern;
-pub mod regexp;
+pub(crate) mod pattern;
+pub(crate) mod regexp;
 pub(crate) mod simplified;
 pub(crate) mod unpack;
 pub(crate) mod unwrap;

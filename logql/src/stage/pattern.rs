@@ -9,7 +9,7 @@ use crate::pipeline::state::Flow;
 
 /// Why a pattern cannot be used. Displays as in Loki's answers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// Nothing would be extracted.
     #[error("at least one capture is required")]
     NoCapture,
@@ -25,7 +25,7 @@ pub enum Error {
 ///
 /// # Errors
 /// [`Error`]. The reference server puts `invalid pattern parser: ` in front.
-pub fn check(pattern: &str) -> Result<(), Error> {
+pub(crate) fn check(pattern: &str) -> Result<(), Error> {
     let parts = split(pattern);
     let names = || parts.iter().filter_map(|part| if let Part::Capture(name) = part { Some(*name) } else { None });
     if names().all(|name| name == "_") {

@@ -10,7 +10,7 @@ use logstack_go::re2::{self, NamedRegex};
 
 /// Why the expression cannot be used. Displays as in Loki's answers.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// Not a regular expression.
     #[error(transparent)]
     Regex(#[from] re2::Error),
@@ -26,7 +26,7 @@ pub enum Error {
 ///
 /// # Errors
 /// [`Error`]. The reference server puts `invalid regexp parser: ` in front.
-pub fn compile(pattern: &str) -> Result<NamedRegex, Error> {
+pub(crate) fn compile(pattern: &str) -> Result<NamedRegex, Error> {
     let named = re2::compile_named(pattern)?;
     let mut seen: Vec<&str> = Vec::new();
     for name in named.names.iter().flatten() {

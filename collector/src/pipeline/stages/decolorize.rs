@@ -1,6 +1,6 @@
 //! `decolorize`: removes terminal colour codes.
 
-use logstack_logql::stage::decolorize::decolorize;
+use logstack_logql::decolorize;
 
 use crate::pipeline::entry::Entry;
 

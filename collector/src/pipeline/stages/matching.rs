@@ -6,7 +6,7 @@ use logstack_config::collector::stage::{MatchAction, MatchStage};
 use logstack_logql::ast::Stage as LogStage;
 use logstack_logql::line_filter::CompiledLineFilter;
 use logstack_logql::matcher::CompiledMatcher;
-use logstack_logql::parser::parse_any_log_selector;
+use logstack_logql::parse_any_log_selector;
 
 use super::{Flow, dropped};
 use crate::pipeline::compile::{self, Error, Stage};

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use logstack_logql::Labels;
 use logstack_logql::ast::{LineFilter, LineFilterOp, LineMatch};
 use logstack_logql::line_filter::CompiledLineFilter;
-use logstack_logql::parser::parse_log_selector;
+use logstack_logql::parse_log_selector;
 use logstack_logql::pipeline::{Entry, Pipeline, StreamContext, Wanted as WantedLabels};
 use proptest::prelude::*;
 

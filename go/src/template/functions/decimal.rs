@@ -21,7 +21,7 @@ pub(super) struct Decimal {
 
 impl Decimal {
     /// `None`: not finite.
-    pub fn from_f64(value: f64) -> Option<Self> {
+    pub(super) fn from_f64(value: f64) -> Option<Self> {
         if !value.is_finite() {
             return None;
         }
@@ -39,12 +39,12 @@ impl Decimal {
         Self { is_negative: is_negative && !digits.is_empty(), digits, exponent }
     }
 
-    pub fn is_huge(&self) -> bool {
+    pub(super) fn is_huge(&self) -> bool {
         self.digits.len() > DIGITS_MAX
     }
 
     /// The nearest float.
-    pub fn to_f64(&self) -> f64 {
+    pub(super) fn to_f64(&self) -> f64 {
         let sign = if self.is_negative { "-" } else { "" };
         let digits: String = self.digits.iter().map(|digit| char::from(b'0' + digit)).collect();
         format!("{sign}0{digits}e{}", self.exponent).parse().unwrap_or(0.0)
@@ -59,7 +59,7 @@ impl Decimal {
         digits
     }
 
-    pub fn add(&self, other: &Self) -> Self {
+    pub(super) fn add(&self, other: &Self) -> Self {
         let exponent = self.exponent.min(other.exponent);
         let (a, b) = (self.at(exponent), other.at(exponent));
         if self.is_negative == other.is_negative {
@@ -71,11 +71,11 @@ impl Decimal {
         }
     }
 
-    pub fn sub(&self, other: &Self) -> Self {
+    pub(super) fn sub(&self, other: &Self) -> Self {
         self.add(&Self { is_negative: !other.is_negative, ..other.clone() })
     }
 
-    pub fn mul(&self, other: &Self) -> Self {
+    pub(super) fn mul(&self, other: &Self) -> Self {
         let (a, b) = (&self.digits, &other.digits);
         // Column sums first, carries after: a column has at most DIGITS_MAX products of at most 81.
         let mut columns = vec![0_u32; a.len() + b.len()];
@@ -94,7 +94,7 @@ impl Decimal {
     }
 
     /// With 16 decimals, halves away from zero. `None`: division by zero.
-    pub fn div(&self, other: &Self) -> Option<Self> {
+    pub(super) fn div(&self, other: &Self) -> Option<Self> {
         if other.digits.is_empty() {
             return None;
         }
