@@ -6,7 +6,6 @@
 //! sum by (app) (rate({app="web"} | json [5m]))         Expr::Metric(MetricExpr::Vector(..Range(..)))
 //! ```
 
-/// A whole query.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Expr {
     /// Answers with streams of entries.
@@ -22,7 +21,6 @@ pub enum Expr {
 pub struct Variants {
     /// What is computed; at least one.
     pub variants: Vec<MetricExpr>,
-    /// What is read.
     pub log: LogExpr,
     /// `| unwrap …`, after the stages of `log`.
     pub unwrap: Option<Unwrap>,
@@ -44,7 +42,6 @@ pub struct LogExpr {
 /// `name OP "value"`, on stream labels (selector), or in `drop` and `keep`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Matcher {
-    /// Label name.
     pub name: String,
     /// How to compare.
     pub op: MatchOp,
@@ -180,7 +177,6 @@ pub enum LineMatch {
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs, reason = "name, op and value of a comparison")]
 pub enum LabelFilter {
-    /// Both hold.
     And(Box<LabelFilter>, Box<LabelFilter>),
     /// One holds; the right side is not looked at when the left one does.
     Or(Box<LabelFilter>, Box<LabelFilter>),
@@ -188,16 +184,32 @@ pub enum LabelFilter {
     Text(Matcher),
     /// `name > 5`
     #[allow(missing_docs, reason = "shown in the line above")]
-    Number { name: String, op: CompareOp, value: f64 },
+    Number {
+        name: String,
+        op: CompareOp,
+        value: f64,
+    },
     /// `name > 5m`, value in ns
     #[allow(missing_docs, reason = "shown in the line above")]
-    Duration { name: String, op: CompareOp, value_ns: i64 },
+    Duration {
+        name: String,
+        op: CompareOp,
+        value_ns: i64,
+    },
     /// `name > 5KB`
     #[allow(missing_docs, reason = "shown in the line above")]
-    Bytes { name: String, op: CompareOp, value: u64 },
+    Bytes {
+        name: String,
+        op: CompareOp,
+        value: u64,
+    },
     /// `name = ip("10.0.0.0/8")`; `op` is `Equal` or `NotEqual`
     #[allow(missing_docs, reason = "shown in the line above")]
-    Ip { name: String, op: MatchOp, pattern: String },
+    Ip {
+        name: String,
+        op: MatchOp,
+        pattern: String,
+    },
 }
 
 /// `== != > >= < <=`
@@ -245,14 +257,12 @@ pub struct LabelFormat {
 pub enum LabelFormatSource {
     /// Another label, which disappears.
     Rename(String),
-    /// A Go template.
     Template(String),
 }
 
 /// One item of `drop` or `keep`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LabelSelection {
-    /// By name.
     Name(String),
     /// By name and value.
     Matching(Matcher),
@@ -278,11 +288,9 @@ pub enum MetricExpr {
 /// A function over the entries or unwrapped values of a sliding window.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RangeAggregation {
-    /// The function.
     pub op: RangeOp,
     /// The quantile of `quantile_over_time`.
     pub param: Option<f64>,
-    /// What is read.
     pub log: LogExpr,
     /// `| unwrap …`, after the stages of `log`.
     pub unwrap: Option<Unwrap>,
@@ -308,7 +316,6 @@ pub struct Unwrap {
 /// How `unwrap` reads the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum UnwrapConversion {
-    /// Go float syntax.
     Number,
     /// `duration(x)`: Go duration to seconds.
     Duration,
@@ -340,7 +347,6 @@ pub enum RangeOp {
 }
 
 impl RangeOp {
-    /// All of them.
     pub const ALL: [Self; 15] = [
         Self::CountOverTime,
         Self::Rate,
@@ -386,24 +392,20 @@ impl RangeOp {
 pub struct Grouping {
     /// True for `without`.
     pub without: bool,
-    /// In query order.
     pub labels: Vec<String>,
 }
 
 /// An aggregation over the series of a vector.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VectorAggregation {
-    /// The function.
     pub op: VectorOp,
     /// k of `topk`, `bottomk`, `approx_topk`; at least 1.
     pub param: Option<u64>,
     /// `None`: one group, without labels.
     pub grouping: Option<Grouping>,
-    /// What is aggregated.
     pub inner: Box<MetricExpr>,
 }
 
-/// Aggregations over series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "named as in LogQL")]
 pub enum VectorOp {
@@ -422,7 +424,6 @@ pub enum VectorOp {
 }
 
 impl VectorOp {
-    /// All of them.
     pub const ALL: [Self; 12] = [
         Self::Sum,
         Self::Avg,
@@ -460,11 +461,8 @@ impl VectorOp {
 /// `left OP [bool] [on|ignoring (…)] [group_left|group_right (…)] right`
 #[derive(Debug, Clone, PartialEq)]
 pub struct BinaryExpr {
-    /// The operator.
     pub op: BinaryOp,
-    /// Left side.
     pub left: MetricExpr,
-    /// Right side.
     pub right: MetricExpr,
     /// `bool`: comparisons answer 0 or 1 instead of filtering.
     pub return_bool: bool,
@@ -533,7 +531,6 @@ impl BinaryOp {
 /// `label_replace(inner, "dst", "replacement", "src", "regex")`
 #[derive(Debug, Clone, PartialEq)]
 pub struct LabelReplace {
-    /// The vector.
     pub inner: MetricExpr,
     /// Label to set.
     pub dst: String,

@@ -42,7 +42,6 @@ impl Labels {
         self.0.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// Number of pairs.
     pub fn len(&self) -> usize {
         self.0.len()
     }

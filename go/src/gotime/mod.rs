@@ -143,7 +143,6 @@ impl GoTime {
         Some(Self { timestamp, zone })
     }
 
-    /// The instant.
     pub fn timestamp(&self) -> Timestamp {
         self.timestamp
     }

@@ -6,7 +6,6 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("error parsing regexp: {reason}: `{fragment}`")]
 pub struct Error {
-    /// What is wrong.
     pub reason: Reason,
     /// The part of the pattern that is wrong.
     pub fragment: String,

@@ -43,7 +43,6 @@ impl Flags {
     }
 }
 
-/// A translated pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Translated {
     /// In the syntax of Rust's `regex`; its groups have no names.
@@ -347,7 +346,6 @@ impl Translator<'_> {
     }
 }
 
-/// A repetition operator.
 struct Repeat<'a> {
     /// As written, without the `?` of a lazy one: the same text in both dialects.
     op: &'a str,

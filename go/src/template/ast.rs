@@ -182,7 +182,6 @@ pub(super) fn is_empty(list: &List) -> bool {
 #[derive(Default)]
 pub(super) struct Facts {
     pub references: References,
-    /// Constant regular expressions.
     pub patterns: Vec<Box<[u8]>>,
 }
 

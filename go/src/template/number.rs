@@ -8,7 +8,6 @@ use crate::units::{Error, parse_float, parse_int_any_base};
 /// A numeric constant under all the types that can hold it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Number {
-    /// As written.
     pub text: String,
     pub int: Option<i64>,
     pub uint: Option<u64>,

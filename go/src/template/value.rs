@@ -22,7 +22,6 @@ pub enum Value<'a> {
     Complex(f64, f64),
     /// `string`
     Str(Cow<'a, [u8]>),
-    /// A slice.
     List(List<'a>),
     /// A map with string keys.
     Map(Rc<Map<'a>>),
@@ -74,7 +73,6 @@ impl<'a> List<'a> {
         Self { start: 0, end: values.len(), all: values.into(), elements }
     }
 
-    /// The elements.
     pub fn values(&self) -> &[Value<'a>] {
         &self.all[self.start..self.end]
     }

@@ -33,7 +33,6 @@ pub enum Error {
     Number {
         /// Go's function: `ParseFloat`, `ParseInt`, `ParseUint`, `Atoi`.
         function: &'static str,
-        /// What was parsed.
         text: String,
         /// What is wrong with it.
         reason: NumberFault,
@@ -41,7 +40,6 @@ pub enum Error {
     /// Not a Go duration: `time: invalid duration "x"`.
     #[error("{}", .fault.in_go(.text))]
     GoDuration {
-        /// What was parsed.
         text: String,
         /// What is wrong with it.
         fault: DurationFault,
@@ -58,7 +56,6 @@ pub enum Error {
     /// Not an RFC 3339 timestamp.
     #[error("parsing time {} as \"2006-01-02T15:04:05.999999999Z07:00\": {reason}", crate::quote::Quoted(.text))]
     Timestamp {
-        /// What was parsed.
         text: String,
         /// What is wrong with it.
         reason: &'static str,

@@ -34,7 +34,6 @@ pub enum Error {
     /// A `|>` pattern.
     #[error(transparent)]
     Pattern(#[from] pattern::Error),
-    /// A regular expression.
     #[error(transparent)]
     Regex(#[from] re2::Error),
 }
@@ -53,7 +52,6 @@ pub struct CompiledLineFilter {
 
 /// What is looked for.
 pub(crate) enum Matcher {
-    /// In every line.
     Always,
     Literal(Finder<'static>),
     AnyLiteral(AhoCorasick),

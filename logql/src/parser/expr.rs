@@ -17,7 +17,6 @@ struct Modifiers {
 }
 
 impl Parser<'_> {
-    /// The whole text.
     pub(super) fn query(&mut self) -> Result<Expr> {
         let expr = if self.take(&Kind::Word(Word::Variants))? { self.variants()? } else { self.binary(0)? };
         if self.take(&Kind::End)? { Ok(expr) } else { self.unexpected(&[]) }

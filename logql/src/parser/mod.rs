@@ -38,7 +38,6 @@ pub enum ParseError {
         line: usize,
         /// From 1, in characters.
         column: usize,
-        /// What is wrong.
         message: String,
     },
     /// The syntax is right, the meaning is not.
@@ -229,7 +228,6 @@ impl<'a> Parser<'a> {
         result
     }
 
-    /// Counts an operator.
     fn operator(&mut self) -> Result<()> {
         self.operators += 1;
         if self.operators > OPERATORS_MAX {

@@ -8,7 +8,6 @@ use crate::ast::{RangeOp, VectorOp};
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Token<'a> {
     pub(super) kind: Kind<'a>,
-    /// Byte offset.
     pub(super) start: usize,
 }
 

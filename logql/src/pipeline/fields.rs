@@ -14,7 +14,6 @@ use logstack_go::units::parse_float;
 /// Objects in objects that are read; deeper ones are left to the parser.
 const DEPTH_MAX: usize = 8;
 
-/// See the module.
 pub struct FieldTest {
     parser: FieldParser,
     label: String,

@@ -76,7 +76,6 @@ pub enum Category {
     Parsed,
 }
 
-/// One stored entry.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
     /// Nanoseconds since the epoch.
@@ -102,7 +101,6 @@ impl StreamContext {
         Self { id: NEXT.fetch_add(1, Ordering::Relaxed), labels }
     }
 
-    /// The labels.
     pub fn labels(&self) -> &Labels {
         &self.labels
     }

@@ -24,7 +24,6 @@ impl NameId {
     }
 }
 
-/// Name table.
 #[derive(Debug, Clone)]
 pub(crate) struct Names {
     text: Vec<Box<str>>,

@@ -16,12 +16,10 @@ pub(crate) struct Needs {
 }
 
 impl Needs {
-    /// Everything.
     pub(crate) fn all() -> Self {
         Self { all: true, ..Self::default() }
     }
 
-    /// Adds a label.
     pub(crate) fn add(&mut self, name: NameId) {
         if self.wanted.len() <= name.idx() {
             self.wanted.resize(name.idx() + 1, false);

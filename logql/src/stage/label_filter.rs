@@ -22,7 +22,6 @@ pub(crate) enum Error {
     Ip(#[from] InvalidIpPattern),
 }
 
-/// A compiled predicate.
 pub(crate) enum LabelFilter {
     And(Box<Self>, Box<Self>),
     Or(Box<Self>, Box<Self>),

@@ -32,7 +32,6 @@ enum Format {
     },
 }
 
-/// The stage.
 pub(crate) struct LabelFormat(Vec<Format>);
 
 impl LabelFormat {

@@ -6,7 +6,6 @@ use crate::pipeline::state::{Env, LabelState};
 use crate::pipeline::{Context, ErrorKind};
 use logstack_go::template::{Lookup, Template, TemplateError, Value};
 
-/// The stage.
 pub(crate) struct LineFormat(Template);
 
 impl LineFormat {

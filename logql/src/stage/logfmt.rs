@@ -172,7 +172,6 @@ struct Named {
     key: Box<str>,
 }
 
-/// The stage.
 pub(crate) struct Logfmt {
     is_strict: bool,
     keeps_empty: bool,

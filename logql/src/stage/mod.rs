@@ -18,7 +18,6 @@ pub(crate) mod unwrap;
 use crate::line_filter::CompiledLineFilter;
 use crate::pipeline::Context;
 
-/// A compiled stage.
 pub(crate) enum Step {
     LineFilter(Box<CompiledLineFilter>),
     Json,

@@ -49,7 +49,6 @@ struct Capture {
     until: Option<Finder<'static>>,
 }
 
-/// The stage.
 pub(crate) struct Pattern {
     /// What the line must start with; often empty.
     prefix: Box<[u8]>,

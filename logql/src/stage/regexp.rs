@@ -38,7 +38,6 @@ pub(crate) fn compile(pattern: &str) -> Result<NamedRegex, Error> {
     if seen.is_empty() { Err(Error::NoCapture) } else { Ok(named) }
 }
 
-/// The stage.
 pub(crate) struct Regexp {
     regex: regex::bytes::Regex,
     /// Number of the group and the label.

@@ -43,7 +43,6 @@ impl Decimal {
         self.digits.len() > DIGITS_MAX
     }
 
-    /// The nearest float.
     pub(super) fn to_f64(&self) -> f64 {
         let sign = if self.is_negative { "-" } else { "" };
         let digits: String = self.digits.iter().map(|digit| char::from(b'0' + digit)).collect();

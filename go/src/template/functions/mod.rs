@@ -43,7 +43,6 @@ pub struct Function {
     pub variadic: Option<Param>,
     /// Which argument is a regular expression, so that a constant one is compiled with the template.
     pub pattern: Option<usize>,
-    /// What it does.
     pub body: Body,
 }
 
@@ -134,7 +133,6 @@ pub struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// The arguments.
     pub fn args(&self) -> &[Value<'a>] {
         &self.args
     }
