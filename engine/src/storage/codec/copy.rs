@@ -9,7 +9,7 @@ use super::dict::TemplateDict;
 use super::error::{Result, damaged};
 use super::meta::BlockMeta;
 use super::section::{Section, SectionKind, SectionWriter, read_section, read_stored};
-use super::wire::{Reader, put_signed, put_varint};
+use crate::storage::wire::{Reader, put_varint, put_zigzag};
 
 /// The numbers that templates of one dictionary have in another, found as blocks need them.
 #[derive(Debug, Default)]
@@ -100,11 +100,11 @@ fn renumber(directory: &[u8], mut number: impl FnMut(u32) -> Result<Option<u32>>
     new.push(reader.u8()?);
     let (mut last, mut last_new) = (0_i64, 0_i64);
     for _ in 0..count {
-        last = last.checked_add(reader.signed()?).ok_or(damaged("template number is too large"))?;
+        last = last.checked_add(reader.zigzag()?).ok_or(damaged("template number is too large"))?;
         let old = u32::try_from(last).map_err(|_| damaged("template number is too large"))?;
         // The record of the block names them too, and all of those were found.
         let found = number(old)?.ok_or(damaged("block record and directory disagree"))?;
-        put_signed(&mut new, i64::from(found) - last_new);
+        put_zigzag(&mut new, i64::from(found) - last_new);
         last_new = i64::from(found);
         put_varint(&mut new, reader.varint()?);
     }

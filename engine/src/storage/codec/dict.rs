@@ -18,7 +18,7 @@ use super::error::{Error, Result, damaged};
 use super::lines::charset::{Charset, Charsets};
 use super::lines::clock::Format;
 use super::lines::token::{Kind, hash_bytes};
-use super::wire::{Reader, put_varint};
+use crate::storage::wire::{Reader, put_varint};
 
 const VERSION: u8 = 1;
 /// More templates than that are a sign of text without structure: lines of further ones are kept as they are.
@@ -307,7 +307,7 @@ fn take_differences(reader: &mut Reader<'_>, count: usize) -> Result<Vec<u32>> {
     let mut ends = Vec::with_capacity(count);
     let mut last = 0_u32;
     for _ in 0..count {
-        last = last.checked_add(reader.u32()?).ok_or(damaged("template is too long"))?;
+        last = last.checked_add(reader.varint_u32()?).ok_or(damaged("template is too long"))?;
         ends.push(last);
     }
     Ok(ends)

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::storage::wire::Malformed;
+
 /// Why a block could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -42,6 +44,12 @@ pub enum Error {
 
 /// Result of this module.
 pub type Result<T> = std::result::Result<T, Error>;
+
+impl From<Malformed> for Error {
+    fn from(err: Malformed) -> Self {
+        damaged(err.0)
+    }
+}
 
 /// Shorthand for the commonest error.
 pub(crate) fn damaged(what: &'static str) -> Error {

@@ -9,7 +9,7 @@
 
 use super::error::{Error, Result, damaged};
 use super::section::{Section, SectionKind};
-use super::wire::{Reader, put_bytes, put_signed, put_varint};
+use crate::storage::wire::{Reader, put_bytes, put_varint, put_zigzag};
 
 /// Most rows of a block.
 pub const BLOCK_ROWS_MAX: usize = 128 << 10;
@@ -68,7 +68,7 @@ impl BlockMeta {
         let mut reader = Reader::new(&self.templates);
         let mut next = 0_u32;
         while !reader.rest().is_empty() {
-            match reader.u32()? {
+            match reader.varint_u32()? {
                 0 => set.has_plain_lines = true,
                 gap => {
                     let number = next.checked_add(gap - 1).ok_or(damaged("template number is too large"))?;
@@ -99,7 +99,7 @@ impl BlockMeta {
     pub fn write(&self, out: &mut Vec<u8>) {
         out.push(VERSION);
         put_varint(out, u64::from(self.rows));
-        put_signed(out, self.first_ns);
+        put_zigzag(out, self.first_ns);
         put_varint(out, self.last_ns.wrapping_sub(self.first_ns) as u64);
         put_varint(out, self.line_bytes);
         put_varint(out, self.sections.len() as u64);
@@ -120,7 +120,7 @@ impl BlockMeta {
             return Err(Error::Unknown { what: "block version", id: version });
         }
         let rows = reader.size(BLOCK_ROWS_MAX)? as u32;
-        let first_ns = reader.signed()?;
+        let first_ns = reader.zigzag()?;
         let last_ns = first_ns.wrapping_add(reader.varint()? as i64);
         if rows == 0 || last_ns < first_ns {
             return Err(damaged("block record is impossible"));

@@ -10,8 +10,8 @@
 use std::sync::Arc;
 
 use super::error::{Error, Result, damaged};
-use super::wire::{Reader, put_bytes, put_varint};
 use crate::model::{MetadataSet, MetadataSets};
+use crate::storage::wire::{Reader, put_bytes, put_varint};
 
 /// Writes the sets that `ids` uses, in order of first use, and renumbers `ids` to them (0 stays the empty set).
 pub(crate) fn encode_sets(sets: &MetadataSets, ids: &mut [u32], out: &mut Vec<u8>) -> usize {

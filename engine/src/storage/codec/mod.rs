@@ -26,7 +26,6 @@ mod read;
 mod rowset;
 pub mod search;
 mod timestamps;
-mod wire;
 
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use zstd::bulk::Decompressor;
 
 use super::error::{Error, Result, damaged};
-use super::wire::{Reader, put_varint};
+use crate::storage::wire::{Reader, put_varint};
 
 /// Largest section, packed or not: bounds what a damaged length can make us allocate. A block of 16 MiB of lines stays
 /// below it in every column; only one giant line could come near, and `PAYLOAD` limits refuse it long before.
@@ -133,7 +133,7 @@ impl Section {
             Packing::Stored => stored_bytes,
             Packing::Zstd => reader.size(SECTION_BYTES_MAX)? as u32,
         };
-        let checksum = reader.fixed_u64()?;
+        let checksum = reader.u64_le()?;
         offset.checked_add(stored_bytes).ok_or(damaged("sections are too long"))?;
         Ok(Self { kind, packing, encoding: packed >> 4, offset, stored_bytes, raw_bytes, checksum })
     }

@@ -8,7 +8,7 @@
 //! The first timestamp is in the meta record. Collectors that stamp in milliseconds get a unit of 1,000,000.
 
 use super::error::{Error, Result, damaged};
-use super::wire::{Reader, put_varint};
+use crate::storage::wire::{Reader, put_varint};
 
 /// Below this pco's own header outweighs what it saves.
 const PCO_ROWS_MIN: usize = 48;

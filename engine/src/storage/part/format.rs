@@ -206,7 +206,7 @@ impl Footer {
                 offset: reader.varint()?,
                 stored_bytes: reader.varint()?,
                 raw_bytes: reader.varint()?,
-                checksum: reader.u64()?,
+                checksum: reader.u64_le()?,
             };
         }
         reader.finish()?;

@@ -81,7 +81,7 @@ pub fn decode(payload: &[u8], mut stream: impl FnMut(TenantId, Labels) -> Arc<St
     if reader.u8()? != ENCODING_LZ4 {
         return Err(Malformed("unknown record encoding"));
     }
-    let raw_len = reader.u32()? as usize;
+    let raw_len = reader.u32_le()? as usize;
     if raw_len > RAW_BYTES_MAX {
         return Err(Malformed("record is too large"));
     }

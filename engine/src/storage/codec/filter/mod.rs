@@ -26,7 +26,7 @@ use super::meta::BlockMeta;
 use super::rowset::RowSet;
 use super::search::PartSearch;
 use super::section::BlockSource;
-use super::wire::{Reader, put_varint};
+use crate::storage::wire::{Reader, put_varint};
 
 const VERSION: u8 = 3;
 /// Bits per distinct piece: at two, three bits of five stay clear, and a needle of eight bytes passes a block that does

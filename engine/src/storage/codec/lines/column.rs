@@ -20,9 +20,9 @@
 //! A string column's numbers are places in its list, a list's are numbers of the vocabulary, text and packed apart.
 
 use super::super::error::{Result, damaged};
-use super::super::wire::{Reader, put_signed, put_varint};
 use super::ints::Ints;
 use super::token::Kind;
+use crate::storage::wire::{Reader, put_varint, put_zigzag};
 
 /// How a column's numbers become text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,7 +132,7 @@ impl Column {
             scales.write(out);
         }
         match &self.values {
-            Values::Constant(value) => put_signed(out, *value),
+            Values::Constant(value) => put_zigzag(out, *value),
             Values::Numbers(ints) => ints.write(out),
             Values::ConstantString(back) => put_varint(out, *back as u64),
             Values::Strings(list, ints) => {
@@ -175,7 +175,7 @@ impl Column {
             Some(Kind::Word | Kind::Text | Kind::Phrase) => Print::Text,
         };
         let values = match (form & VARYING != 0, print.is_string()) {
-            (false, false) => Values::Constant(reader.signed()?),
+            (false, false) => Values::Constant(reader.zigzag()?),
             (true, false) => Values::Numbers(Ints::read(reader, columns)?),
             (false, true) => Values::ConstantString(reader.size(u32::MAX as usize)?),
             (true, true) => {

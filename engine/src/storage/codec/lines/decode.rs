@@ -7,7 +7,6 @@ use super::super::error::{Result, damaged};
 use super::super::meta::BlockMeta;
 use super::super::rowset::RowSet;
 use super::super::section::{BlockSource, Section, SectionKind, read_section};
-use super::super::wire::Reader;
 use super::clock::{Format, Writer, put_padded};
 use super::column::{Column, List, Print, Values};
 use super::ints::{Ints, Predictor};
@@ -15,6 +14,7 @@ use super::order::Order;
 use super::strings::Strings;
 use super::token::Kind;
 use super::vocabulary::unpack;
+use crate::storage::wire::Reader;
 
 /// The directory of a block of templates, and the columns that were needed so far.
 pub(crate) struct TemplateLines {
@@ -362,7 +362,7 @@ fn read_directory(directory: &[u8], dict: &TemplateDict, rows: usize) -> Result<
     groups.push(Group { template: None, rows: plain_rows, columns: Vec::new(), metadata: None });
     let mut number = 0_i64;
     for _ in 0..template_count {
-        number = number.wrapping_add(reader.signed()?);
+        number = number.wrapping_add(reader.zigzag()?);
         let known = u32::try_from(number).ok().filter(|&number| (number as usize) < dict.len());
         let template = known.ok_or(damaged("template is missing"))?;
         let rows = reader.size(rows)?;

@@ -13,7 +13,6 @@
 use super::super::dict::TemplateDict;
 use super::super::meta::TemplateSet;
 use super::super::section::{Section, SectionKind, SectionWriter};
-use super::super::wire::{put_signed, put_varint};
 use super::clock::Format;
 use super::column::{Column, List, Print, Values};
 use super::ints::{CONTEXTS, Earlier, Ints};
@@ -21,6 +20,7 @@ use super::shape::{Shaper, TemplateRows};
 use super::token::Kind;
 use super::vocabulary::Vocabulary;
 use crate::model::Rows;
+use crate::storage::wire::{put_varint, put_zigzag};
 
 /// Planes of one section.
 const FRAME_BYTES: usize = 256 << 10;
@@ -120,7 +120,7 @@ impl LinesEncoder {
         streams.directory.push(u8::from(metadata_ids.is_some()));
         let mut last = 0;
         for template in &templates {
-            put_signed(&mut streams.directory, i64::from(template.template) - last);
+            put_zigzag(&mut streams.directory, i64::from(template.template) - last);
             last = i64::from(template.template);
             put_varint(&mut streams.directory, template.rows.len() as u64);
         }

@@ -19,7 +19,7 @@
 //! zstd packs the planes of many columns together: the high ones are mostly zero.
 
 use super::super::error::{Error, Result, damaged};
-use super::super::wire::{Reader, put_signed, put_varint, zigzag};
+use crate::storage::wire::{Reader, put_varint, put_zigzag, zigzag};
 
 /// Rows that a predictor is chosen by.
 const SAMPLE_ROWS: usize = 1024;
@@ -108,7 +108,7 @@ impl Ints {
         if let Some(column) = column {
             put_varint(out, column as u64);
         }
-        put_signed(out, self.base);
+        put_zigzag(out, self.base);
     }
 
     /// Reads a description; a column that predicts is one of the first `columns`.
@@ -128,7 +128,7 @@ impl Ints {
             }
             id => return Err(Error::Unknown { what: "predictor", id }),
         };
-        Ok(Self { predictor, base: reader.signed()?, width })
+        Ok(Self { predictor, base: reader.zigzag()?, width })
     }
 
     /// The values of `rows` rows from their planes. `reference` is the column that predicts, if one does.

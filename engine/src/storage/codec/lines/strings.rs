@@ -7,7 +7,7 @@ use super::super::error::{Result, damaged};
 use super::super::meta::BlockMeta;
 use super::super::search::needle::Pattern;
 use super::super::section::{BlockSource, SectionKind, read_section};
-use super::super::wire::Reader;
+use crate::storage::wire::Reader;
 
 /// The strings of one of the two vocabularies.
 #[derive(Debug, Default)]
