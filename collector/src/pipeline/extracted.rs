@@ -37,12 +37,10 @@ impl<'a> Value<'a> {
         (self.kind != Kind::Null).then_some(self.text)
     }
 
-    /// As templates see it.
+    /// As templates see it: a string, whatever it was in the line.
     pub fn for_template(self) -> template::Value<'a> {
         match self.kind {
-            Kind::Text => template::Value::from(self.text),
-            Kind::Bool => template::Value::Bool(self.text == "true"),
-            Kind::Number => self.text.parse().map_or(template::Value::Nil, template::Value::Float),
+            Kind::Text | Kind::Bool | Kind::Number => template::Value::from(self.text),
             Kind::Null | Kind::Absent => template::Value::Nil,
         }
     }

@@ -115,11 +115,16 @@ impl<'a> Lexer<'a> {
         Kind::Symbol(symbol)
     }
 
+    /// The word that starts at `start`, as written.
+    pub(super) fn word_at(&self, start: usize) -> &'a str {
+        let rest = &self.text[start..];
+        &rest[..rest.find(|c: char| c != '_' && !c.is_alphanumeric()).unwrap_or(rest.len())]
+    }
+
     fn word(&mut self) -> Kind<'a> {
-        let rest = self.rest();
-        let end = rest.find(|c: char| c != '_' && !c.is_alphanumeric()).unwrap_or(rest.len());
-        let (text, after) = rest.split_at(end);
-        self.at += end;
+        let text = self.word_at(self.at);
+        self.at += text.len();
+        let after = self.rest();
         if let Some(word) = Word::parse(text) {
             return Kind::Word(word);
         }

@@ -42,7 +42,15 @@ impl Parser<'_> {
             return Ok(matchers);
         }
         loop {
-            let name = self.identifier(if matchers.is_empty() { &["IDENTIFIER", "}"] } else { &["IDENTIFIER"] })?;
+            let expected: &[&str] = if matchers.is_empty() { &["IDENTIFIER", "}"] } else { &["IDENTIFIER"] };
+            let words_name_labels = self.words_name_labels;
+            let name = match self.peek()? {
+                Kind::Word(_) if words_name_labels => {
+                    let start = self.next()?.start;
+                    self.lexer.word_at(start).to_owned()
+                }
+                _ => self.identifier(expected)?,
+            };
             let Some(op) = self.match_op()? else { return self.unexpected(MATCH_OPS) };
             matchers.push(self.matcher(name, op)?);
             if self.take_symbol("}")? {

@@ -83,13 +83,14 @@ pub fn parse_log_selector(text: &str) -> Result<LogExpr, ParseError> {
     }
 }
 
-/// Parses a log query that may select every stream, as `{app!="web"}`: the collector's match stage, where a selector
-/// only sorts lines.
+/// Parses a log query that may select every stream, as `{app!="web"}`, and whose labels may be called like LogQL's
+/// words, as `{json="true"}`: the collector's match stage, where a selector only sorts lines. Its grammar in Promtail is
+/// older than those words.
 ///
 /// # Errors
 /// As [`parse`]; [`ParseError::NotALogQuery`] for a metric.
 pub fn parse_any_log_selector(text: &str) -> Result<LogExpr, ParseError> {
-    match parse_unchecked(text)? {
+    match parse_with(text, true)? {
         Expr::Log(log) => Ok(log),
         Expr::Metric(_) | Expr::Variants(_) => Err(ParseError::NotALogQuery),
     }
@@ -115,10 +116,15 @@ pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
 }
 
 fn parse_unchecked(text: &str) -> Result<Expr, ParseError> {
+    parse_with(text, false)
+}
+
+fn parse_with(text: &str, words_name_labels: bool) -> Result<Expr, ParseError> {
     if text.len() >= QUERY_BYTES_MAX {
         return Err(ParseError::Meaning(format!("input size too long ({} > {QUERY_BYTES_MAX})", text.len())));
     }
-    let mut parser = Parser { lexer: Lexer::new(text), peeked: None, nesting: 0, operators: 0, fault: None };
+    let mut parser =
+        Parser { lexer: Lexer::new(text), peeked: None, nesting: 0, operators: 0, fault: None, words_name_labels };
     let expr = parser.query()?;
     match parser.fault {
         Some(fault) => Err(fault),
@@ -135,6 +141,8 @@ struct Parser<'a> {
     operators: usize,
     /// The first mistake in meaning. It is reported when the syntax turns out to be right.
     fault: Option<ParseError>,
+    /// In selectors, reserved words are label names too.
+    words_name_labels: bool,
 }
 
 impl<'a> Parser<'a> {

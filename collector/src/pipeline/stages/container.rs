@@ -18,6 +18,7 @@ use logstack_config::collector::stage::CriStage;
 use logstack_go::units::parse_rfc3339_nano;
 use memchr::memchr;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use tracing::warn;
 
 use super::Flow;
@@ -52,7 +53,7 @@ pub struct Container {
     joiner: Joiner,
     names: Names,
     /// Last good time of a source and output, for lines with a damaged one.
-    last_times: HashMap<(SourceId, Output), i64>,
+    last_times: HashMap<(SourceId, Option<Output>), i64>,
     detected: HashMap<SourceId, Format>,
     errors: DropCounter,
     misses: u32,
@@ -105,12 +106,26 @@ pub fn parse_cri(line: &[u8]) -> Option<CriLine<'_>> {
 /// A record of Docker's json-file driver.
 #[derive(Debug, Deserialize)]
 struct DockerLine<'a> {
-    #[serde(borrow)]
-    log: Cow<'a, str>,
     #[serde(borrow, default)]
-    stream: Option<Cow<'a, str>>,
+    log: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    time: Option<Cow<'a, str>>,
+    stream: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    time: Option<&'a RawValue>,
+}
+
+/// A string, borrowed unless it has escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// A member's text: a string's content, anything else as it is written; none for null.
+fn member(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    let text = raw?.get();
+    match text.as_bytes().first() {
+        Some(b'"') => serde_json::from_str::<Text<'_>>(text).ok().map(|text| text.0),
+        Some(b'n') => None,
+        _ => Some(Cow::Borrowed(text)),
+    }
 }
 
 impl Output {
@@ -215,7 +230,7 @@ impl Container {
         };
         let (output, is_partial) = (parsed.output, parsed.is_partial());
         entry.labels.set(&self.names.stream, output.name());
-        self.set_time(std::str::from_utf8(parsed.time).unwrap_or_default(), output, entry, cx);
+        self.set_time(std::str::from_utf8(parsed.time).unwrap_or_default(), Some(output), entry, cx);
         if self.is_read {
             entry.extracted.set_bytes(&self.names.time, parsed.time);
             entry.extracted.set(&self.names.stream, Kind::Text, output.name());
@@ -239,31 +254,43 @@ impl Container {
         let Ok(record) = serde_json::from_str::<DockerLine<'_>>(text.trim_start_matches('\0')) else {
             drop(text);
             entry.line = line;
+            self.set_time("", None, entry, cx);
             return None;
         };
-        let output = match record.stream.as_deref() {
-            Some("stderr") => Output::Stderr,
-            _ => Output::Stdout,
+        let (log, stream, time) = (member(record.log), member(record.stream), member(record.time));
+        let known = match stream.as_deref() {
+            Some("stderr") => Some(Output::Stderr),
+            Some("stdout") => Some(Output::Stdout),
+            _ => None,
         };
-        if let Some(stream) = &record.stream {
+        if let Some(stream) = &stream {
             entry.labels.set(&self.names.stream, stream);
         }
-        if let Some(time) = &record.time {
-            self.set_time(time, output, entry, cx);
-        }
-        let content = record.log.strip_suffix('\n');
+        self.set_time(time.as_deref().unwrap_or_default(), known, entry, cx);
+        let content = log.as_deref().map(|log| log.strip_suffix('\n').unwrap_or(log));
         if self.is_read {
-            entry.extracted.set(&self.names.output, Kind::Text, content.unwrap_or(&record.log));
-            for (name, value) in [(&self.names.stream, &record.stream), (&self.names.timestamp, &record.time)] {
+            let values = [
+                (&self.names.output, content),
+                (&self.names.stream, stream.as_deref()),
+                (&self.names.timestamp, time.as_deref()),
+            ];
+            for (name, value) in values {
                 match value {
                     Some(value) => entry.extracted.set(name, Kind::Text, value),
                     None => entry.extracted.set(name, Kind::Null, ""),
                 }
             }
         }
-        entry.line.extend_from_slice(content.unwrap_or(&record.log).as_bytes());
-        let is_partial = content.is_none();
-        Some(self.join(output, is_partial, entry, cx, next))
+        let (Some(content), Some(log)) = (content, &log) else {
+            // JSON of something else: its time and stream count, the line stays.
+            drop((log, stream, time));
+            drop(text);
+            entry.line = line;
+            return Some(Flow::Next);
+        };
+        let is_partial = content.len() == log.len();
+        entry.line.extend_from_slice(content.as_bytes());
+        Some(self.join(known.unwrap_or(Output::Stdout), is_partial, entry, cx, next))
     }
 
     fn join(
@@ -281,8 +308,8 @@ impl Container {
         Flow::Next
     }
 
-    /// A damaged time becomes one that keeps the order: just behind the last good one.
-    fn set_time(&mut self, text: &str, output: Output, entry: &mut Entry, cx: &Context<'_>) {
+    /// A damaged or missing time becomes one that keeps the order: just behind the last good one.
+    fn set_time(&mut self, text: &str, output: Option<Output>, entry: &mut Entry, cx: &Context<'_>) {
         let key = (cx.source, output);
         match parse_rfc3339_nano(text) {
             Ok(timestamp_ns) => entry.timestamp_ns = timestamp_ns,

@@ -62,7 +62,10 @@ impl Drop {
             // All of them: Promtail's documentation says one is enough, its code does not.
             return sources.iter().all(|name| entry.value(name).is_some());
         }
-        let values: Vec<&str> = sources.iter().filter_map(|name| entry.string(name)).collect();
+        // A source that is missing, or null, keeps the entry.
+        let Some(values) = sources.iter().map(|name| entry.string(name)).collect::<Option<Vec<&str>>>() else {
+            return false;
+        };
         let joined = values.join(&self.separator);
         match (&self.expression, &self.value) {
             (Some(regex), _) => regex.is_match(joined.as_bytes()),
@@ -97,7 +100,10 @@ mod tests {
         check("{source: a, value: '2'}", line, false);
         check("{source: [a, b], value: '1;2'}", line, true);
         check("{source: [a, b], separator: '#', value: '1#2'}", line, true);
-        check("{source: [a, missing, b], expression: '^1;2$'}", line, true);
+        check("{source: [a, missing, b], expression: '^1;2$'}", line, false);
+        check("{source: [missing], expression: '.*'}", line, false);
+        check("{source: [a, b], expression: '.*'}", r#"{"a":"1","b":null}"#, false);
+        check("{source: [a, b], value: '1;'}", r#"{"a":"1","b":""}"#, true);
         check("{longer_than: 16b}", line, true);
         check("{longer_than: 17b}", line, false);
         check("{longer_than: 16b, expression: zzz}", line, false);

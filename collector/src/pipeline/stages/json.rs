@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use logstack_config::collector::stage::JsonStage;
-use logstack_go::units::format_float;
+use logstack_go::units::SampleValue;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::Value as Json;
@@ -84,9 +84,14 @@ impl JsonExtractor {
 
     /// False when `text` is no JSON object; then nothing is extracted.
     fn extract(&self, text: &str, extracted: &mut Extracted) -> bool {
-        if !text.trim_start().starts_with('{') {
+        if text.trim_ascii() == "null" {
+            self.wanted.iter().for_each(|wanted| store(&wanted.name, None, extracted));
+            return true;
+        }
+        if !text.trim_start().starts_with('{') || has_number_out_of_range(text) {
             return false;
         }
+        let text = &*with_whole_surrogates(text);
         if self.needs_tree {
             return self.extract_from_tree(text, extracted);
         }
@@ -177,6 +182,79 @@ fn find<'t>(
 #[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
+/// True when a number of the document is beyond a float, which is an error of the whole document.
+fn has_number_out_of_range(text: &str) -> bool {
+    // Below 300 digits, with them or in an exponent of at most two, every number fits: nearly all lines end here.
+    let bytes = text.as_bytes();
+    let mut digits = 0;
+    let mut is_suspect = false;
+    for (at, byte) in bytes.iter().enumerate() {
+        digits = if byte.is_ascii_digit() { digits + 1 } else { 0 };
+        let exponent = matches!(byte, b'e' | b'E') && at > 0 && matches!(bytes[at - 1], b'0'..=b'9' | b'.');
+        if digits > 300 || exponent && starts_with_long_number(&bytes[at + 1..]) {
+            is_suspect = true;
+            break;
+        }
+    }
+    is_suspect
+        && serde_json::from_str::<Json>(text).is_err_and(|err| err.to_string().starts_with("number out of range"))
+}
+
+fn starts_with_long_number(exponent: &[u8]) -> bool {
+    let digits = exponent.strip_prefix(b"+").unwrap_or(exponent);
+    digits.len() >= 3 && digits[..3].iter().all(u8::is_ascii_digit)
+}
+
+/// `text` with U+FFFD in place of escapes of half a surrogate pair, as Go's decoder reads them.
+fn with_whole_surrogates(text: &str) -> Cow<'_, str> {
+    let bytes = text.as_bytes();
+    let half_at = |at: usize| -> Option<u16> {
+        let digits = bytes.get(at..at + 6).and_then(|escape| escape.strip_prefix(b"\\u"))?;
+        let unit = u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+        (0xd800..0xe000).contains(&unit).then_some(unit)
+    };
+    let mut out = String::new();
+    let mut done = 0;
+    let mut at = 0;
+    while let Some(found) = memchr::memchr(b'\\', &bytes[at..]) {
+        at += found;
+        let Some(first) = half_at(at) else {
+            at = (at + 2).min(bytes.len());
+            continue;
+        };
+        if first < 0xdc00 && half_at(at + 6).is_some_and(|second| second >= 0xdc00) {
+            at += 12;
+            continue;
+        }
+        out.push_str(&text[done..at]);
+        out.push('\u{fffd}');
+        at += 6;
+        done = at;
+    }
+    if done == 0 {
+        return Cow::Borrowed(text);
+    }
+    out.push_str(&text[done..]);
+    Cow::Owned(out)
+}
+
+/// `value` as Go marshals it: keys in order, `<`, `>` and `&` escaped.
+fn go_json(value: &Json) -> String {
+    let text = value.to_string();
+    if !text.contains(['<', '>', '&', '\u{2028}', '\u{2029}']) {
+        return text;
+    }
+    // Outside of strings none of them occurs.
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
 /// Writes a JSON value as an extracted one.
 fn store(name: &Arc<str>, raw: Option<&str>, extracted: &mut Extracted) {
     let raw = raw.unwrap_or("null");
@@ -187,13 +265,14 @@ fn store(name: &Arc<str>, raw: Option<&str>, extracted: &mut Extracted) {
         },
         Some(b't' | b'f') => extracted.set(name, Kind::Bool, raw),
         Some(b'{' | b'[') => match serde_json::from_str::<Json>(raw) {
-            Ok(value) => extracted.set(name, Kind::Text, &value.to_string()),
+            Ok(value) => extracted.set(name, Kind::Text, &go_json(&value)),
             Err(_) => extracted.set(name, Kind::Null, ""),
         },
         Some(b'-' | b'0'..=b'9') => {
             let is_integer = raw.bytes().all(|b| b.is_ascii_digit() || b == b'-');
             match raw.parse::<f64>() {
-                Ok(value) if !is_integer => extracted.set(name, Kind::Number, &format_float(value)),
+                // Never with an exponent: `1796032800.5` is a time, `1.7960328005e+09` is none.
+                Ok(value) if !is_integer => extracted.set(name, Kind::Number, &SampleValue(value).to_string()),
                 _ => extracted.set(name, Kind::Number, raw),
             }
         }
@@ -223,6 +302,28 @@ mod tests {
         run("{out: 'o.p[-1]'}", "{}", "{} 0 2");
         run("{out: 'length(o.p)'}", "{}", "{} 0 2");
         run("{out: 'o.x || a'}", "{}", "{} 0 x\ny");
+    }
+
+    #[test]
+    fn reads_numbers_and_text_as_go_does() {
+        let run = |value: &str, want: &str| {
+            let line = format!(r#"{{"a":{value},"b":"x"}}"#);
+            check("- json: {expressions: {a: }}\n- output: {source: a}", &[&line], &[&format!("{{}} 0 {want}")]);
+        };
+        run("1796032800.1234567", "1796032800.1234567");
+        run("100000000.5", "100000000.5");
+        run("0.0000012", "0.0000012");
+        run("1796032800123.0", "1796032800123");
+        run("1e21", "1000000000000000000000");
+        run("-1.5E-7", "-0.00000015");
+        run("9007199254740993", "9007199254740993"); // Promtail loses the last digit
+        run(r#""\ud83dz""#, "\u{fffd}z");
+        run(r#""\ude00\ud83d""#, "\u{fffd}\u{fffd}");
+        run(r#""\ud83d\ude00 \\ud83d""#, "\u{1f600} \\ud83d");
+        run(r#"{"k":"<&>","a":[1.5]}"#, r#"{"a":[1.5],"k":"\u003c\u0026\u003e"}"#);
+        // Beyond a float: the line is no JSON.
+        run("1e400", r#"{"a":1e400,"b":"x"}"#);
+        run(r#""1e400""#, "1e400");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use logstack_config::collector::stage::RegexStage;
 use logstack_go::re2;
+use tracing::warn;
 
 use super::input;
 use crate::pipeline::compile::Error;
@@ -33,7 +34,10 @@ impl Regex {
             .filter(|(_, name): &(usize, Arc<str>)| !name.is_empty())
             .collect();
         if groups.is_empty() {
-            return Err(Error::new("expression", "has no named group, so nothing is extracted (hint: (?P<name>...))"));
+            warn!(
+                expression = %config.expression,
+                "regex stage without a named group extracts nothing (hint: write (?P<name>...))"
+            );
         }
         Ok(Self { regex: compiled.regex, groups, source: config.source.clone(), found: Vec::new(), text: Vec::new() })
     }
@@ -81,6 +85,7 @@ mod tests {
             "- regex: {expression: '(?P<a>'}",
             "[0].regex.expression: error parsing regexp: missing closing ): `(?P<a>`",
         );
-        check_error("- regex: {expression: 'abc'}", "no named group");
+        run("- regex: {expression: 'abc'}", "abc", "{} 0 abc");
+        run("- regex: {expression: '(a)(?:b)'}", "abc", "{} 0 abc");
     }
 }

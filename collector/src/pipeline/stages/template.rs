@@ -107,7 +107,7 @@ mod tests {
         run("{{ .s | trim | quote }}", r#"{a="\"x\""}"#);
         run("{{ Sha2Hash \"abc\" \"\" | trunc 8 }}", r#"{a="ba7816bf"}"#);
         run("{{ Hash \"\" \"abc\" | trunc 8 }}", r#"{a="3a985da7"}"#);
-        run("{{ ternary \"y\" \"n\" (gt .n 2.0) }}", r#"{a="y"}"#);
+        run("{{ ternary \"y\" \"n\" (gt (.n | float64) 2.0) }}", r#"{a="y"}"#);
         run("{{ .missing | default \"d\" }}", r#"{a="d"}"#);
         check_error("- template: {source: a, template: '{{ nope .Value }}'}", "function \"nope\" not defined");
     }

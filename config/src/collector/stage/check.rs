@@ -54,7 +54,9 @@ fn check_stage(stage: &Stage, at: &str, depth: usize, report: &mut Report<'_>) {
         Stage::Multiline(body) => required(&body.firstline, at, "firstline", report),
         Stage::Template(body) => {
             required(&body.source, at, "source", report);
-            required(&body.template, at, "template", report);
+            if body.template.is_empty() {
+                report.warning(at, "removes the value: the template is empty (hint: write it in the key template)");
+            }
         }
         Stage::Labels(body) => body.0.0.keys().for_each(|name| check_name(name, at, report)),
         Stage::StaticLabels(body) => body.0.keys().for_each(|name| check_name(name, at, report)),
