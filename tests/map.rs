@@ -361,7 +361,7 @@ fn http_is_where_http_belongs() {
         "operator/src/requests.rs",
         "operator/src/serve.rs",
     ];
-    none("axum outside of its rooms", &mentions(&[""], &except, &["axum::"]));
+    none("axum outside of its folders", &mentions(&[""], &except, &["axum::"]));
 }
 
 #[test]
@@ -378,7 +378,7 @@ fn storage_reaches_the_disk_through_its_trait() {
     none("past `Disk` and `Clock`", &mentions(&["engine/src/storage/"], &["engine/src/storage/disk/"], &words));
 }
 
-/// Whether a file or folder ends with this path: texts name `wal/mod.rs` where the room is clear.
+/// Whether a file or folder ends with this path: texts name `wal/mod.rs` where the folder is clear.
 fn exists(all: &[String], named: &str) -> bool {
     let named = named.trim_end_matches('/').trim_start_matches("./");
     let tail = format!("/{named}");

@@ -22,6 +22,7 @@ use serde_json::value::RawValue;
 use tracing::warn;
 
 use super::Flow;
+use super::json::Text;
 use super::partial::{Joiner, Output};
 use crate::pipeline::counters::{Counters, DropCounter};
 use crate::pipeline::entry::{Entry, SourceId};
@@ -113,10 +114,6 @@ struct DockerLine<'a> {
     #[serde(borrow, default)]
     time: Option<&'a RawValue>,
 }
-
-/// A string, borrowed unless it has escapes.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A member's text: a string's content, anything else as it is written; none for null.
 fn member(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
@@ -230,7 +227,7 @@ impl Container {
         };
         let (output, is_partial) = (parsed.output, parsed.is_partial());
         entry.labels.set(&self.names.stream, output.name());
-        self.set_time(std::str::from_utf8(parsed.time).unwrap_or_default(), Some(output), entry, cx);
+        self.set_time(Some(std::str::from_utf8(parsed.time).unwrap_or_default()), Some(output), entry, cx);
         if self.is_read {
             entry.extracted.set_bytes(&self.names.time, parsed.time);
             entry.extracted.set(&self.names.stream, Kind::Text, output.name());
@@ -254,7 +251,7 @@ impl Container {
         let Ok(record) = serde_json::from_str::<DockerLine<'_>>(text.trim_start_matches('\0')) else {
             drop(text);
             entry.line = line;
-            self.set_time("", None, entry, cx);
+            self.set_time(None, None, entry, cx);
             return None;
         };
         let (log, stream, time) = (member(record.log), member(record.stream), member(record.time));
@@ -266,7 +263,7 @@ impl Container {
         if let Some(stream) = &stream {
             entry.labels.set(&self.names.stream, stream);
         }
-        self.set_time(time.as_deref().unwrap_or_default(), known, entry, cx);
+        self.set_time(time.as_deref(), known, entry, cx);
         let content = log.as_deref().map(|log| log.strip_suffix('\n').unwrap_or(log));
         if self.is_read {
             let values = [
@@ -308,13 +305,16 @@ impl Container {
         Flow::Next
     }
 
-    /// A damaged or missing time becomes one that keeps the order: just behind the last good one.
-    fn set_time(&mut self, text: &str, output: Option<Output>, entry: &mut Entry, cx: &Context<'_>) {
+    /// A damaged or missing time becomes one that keeps the order: just behind the last good one. Only a damaged one
+    /// counts as an error.
+    fn set_time(&mut self, text: Option<&str>, output: Option<Output>, entry: &mut Entry, cx: &Context<'_>) {
         let key = (cx.source, output);
-        match parse_rfc3339_nano(text) {
-            Ok(timestamp_ns) => entry.timestamp_ns = timestamp_ns,
-            Err(_) => {
-                self.errors.count();
+        match text.map(parse_rfc3339_nano) {
+            Some(Ok(timestamp_ns)) => entry.timestamp_ns = timestamp_ns,
+            missing => {
+                if missing.is_some() {
+                    self.errors.count();
+                }
                 let Some(last) = self.last_times.get(&key) else { return };
                 entry.timestamp_ns = last + 1;
             }
@@ -470,6 +470,23 @@ mod tests {
         scene.run("1970-01-01T00:00:01Z stdout P gone");
         scene.flush(Flush::Source(SourceId(1)));
         assert_eq!(scene.out.len(), 2);
+    }
+
+    #[test]
+    fn takes_time_and_stream_from_json_that_is_not_dockers() {
+        let (first, second) = (r#"{"time":"1970-01-01T00:00:01Z","msg":"a"}"#, r#"{"time":null,"msg":"b"}"#);
+        let third = r#"{"stream":"stdout","x":1}"#;
+        let mut scene = Scene::new("- docker: {}");
+        [first, second, "plain", third, r#"{"time":1516134303}"#].iter().for_each(|line| scene.run(line));
+        let want = [
+            format!("{{}} 1000000000 {first}"),
+            format!("{{}} 1000000001 {second}"),
+            "{} 1000000002 plain".to_owned(),
+            format!("{{stream=\"stdout\"}} 0 {third}"), // another stream has no last time yet
+            "{} 1000000003 {\"time\":1516134303}".to_owned(),
+        ];
+        assert_eq!(scene.out, want);
+        assert_eq!(scene.counters.parse_errors("docker").get(), 2, "the line that is no JSON, the time that is none");
     }
 
     #[test]

@@ -148,7 +148,7 @@ fn find<'t>(
         }
 
         fn visit_map<A: MapAccess<'t>>(self, mut map: A) -> Result<(), A::Error> {
-            while let Some(Key(key)) = map.next_key::<Key<'t>>()? {
+            while let Some(Text(key)) = map.next_key::<Text<'t>>()? {
                 let mut below: smallvec::SmallVec<[(usize, &[String]); 4]> = smallvec::SmallVec::new();
                 let mut here: smallvec::SmallVec<[usize; 4]> = smallvec::SmallVec::new();
                 for (idx, path) in self.paths.iter().filter(|(_, path)| path[0] == key) {
@@ -178,31 +178,31 @@ fn find<'t>(
     deserializer.end()
 }
 
-/// A key, borrowed unless it has escapes.
+/// A string of a document, borrowed unless it has escapes.
 #[derive(Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// True when a number of the document is beyond a float, which is an error of the whole document.
 fn has_number_out_of_range(text: &str) -> bool {
-    // Below 300 digits, with them or in an exponent of at most two, every number fits: nearly all lines end here.
-    let bytes = text.as_bytes();
-    let mut digits = 0;
-    let mut is_suspect = false;
-    for (at, byte) in bytes.iter().enumerate() {
-        digits = if byte.is_ascii_digit() { digits + 1 } else { 0 };
-        let exponent = matches!(byte, b'e' | b'E') && at > 0 && matches!(bytes[at - 1], b'0'..=b'9' | b'.');
-        if digits > 300 || exponent && starts_with_long_number(&bytes[at + 1..]) {
-            is_suspect = true;
-            break;
-        }
-    }
-    is_suspect
+    may_have_number_out_of_range(text.as_bytes())
         && serde_json::from_str::<Json>(text).is_err_and(|err| err.to_string().starts_with("number out of range"))
 }
 
-fn starts_with_long_number(exponent: &[u8]) -> bool {
-    let digits = exponent.strip_prefix(b"+").unwrap_or(exponent);
-    digits.len() >= 3 && digits[..3].iter().all(u8::is_ascii_digit)
+/// False, without a look at most of the bytes, when every number is short and has an exponent of at most two digits.
+fn may_have_number_out_of_range(bytes: &[u8]) -> bool {
+    /// A number of so many digits still fits.
+    const DIGITS_MAX: usize = 300;
+    let is_digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+    // A longer run of digits covers a multiple of the length.
+    let is_long = |at: usize| {
+        let before = (0..at).rev().take(DIGITS_MAX).take_while(|at| is_digit(*at)).count();
+        before + (at..).take(DIGITS_MAX + 1).take_while(|at| is_digit(*at)).count() > DIGITS_MAX
+    };
+    let has_exponent = |at: usize| {
+        let digits = at + 1 + usize::from(bytes.get(at + 1) == Some(&b'+'));
+        at > 0 && (is_digit(at - 1) || bytes[at - 1] == b'.') && (digits..digits + 3).all(is_digit)
+    };
+    (0..bytes.len()).step_by(DIGITS_MAX).any(is_long) || memchr::memchr2_iter(b'e', b'E', bytes).any(has_exponent)
 }
 
 /// `text` with U+FFFD in place of escapes of half a surrogate pair, as Go's decoder reads them.
@@ -259,8 +259,8 @@ fn go_json(value: &Json) -> String {
 fn store(name: &Arc<str>, raw: Option<&str>, extracted: &mut Extracted) {
     let raw = raw.unwrap_or("null");
     match raw.as_bytes().first() {
-        Some(b'"') => match serde_json::from_str::<Key<'_>>(raw) {
-            Ok(Key(text)) => extracted.set(name, Kind::Text, &text),
+        Some(b'"') => match serde_json::from_str::<Text<'_>>(raw) {
+            Ok(Text(text)) => extracted.set(name, Kind::Text, &text),
             Err(_) => extracted.set(name, Kind::Null, ""),
         },
         Some(b't' | b'f') => extracted.set(name, Kind::Bool, raw),
@@ -324,6 +324,11 @@ mod tests {
         // Beyond a float: the line is no JSON.
         run("1e400", r#"{"a":1e400,"b":"x"}"#);
         run(r#""1e400""#, "1e400");
+        run("[1, 1E+400]", r#"{"a":[1, 1E+400],"b":"x"}"#);
+        run(&"9".repeat(308), &"9".repeat(308));
+        let beyond = "9".repeat(320);
+        run(&beyond, &format!(r#"{{"a":{beyond},"b":"x"}}"#));
+        run(&format!("\"{beyond}\""), &beyond);
     }
 
     #[test]

@@ -111,6 +111,11 @@ mod tests {
         check(&format!("- match: {{selector: '{{missing=\"\"}}', {stages}}}"), &["l"], &[all]);
         check(&format!("- match: {{selector: '{{app=\"web\"}} |= \"x\"', {stages}}}"), &["l"], &[none]);
         check(&format!("- match: {{selector: '{{app=`web`}} |~ \"l\"', {stages}}}"), &["l"], &[all]);
+        // Labels may be called like LogQL's words.
+        for word in ["json", "drop", "by", "or", "unwrap", "offset", "Group_Left"] {
+            check(&format!("- match: {{selector: '{{app=\"web\", {word}!=\"x\"}}', {stages}}}"), &["l"], &[all]);
+            check(&format!("- match: {{selector: '{{{word}=\"x\"}}', {stages}}}"), &["l"], &[none]);
+        }
     }
 
     #[test]

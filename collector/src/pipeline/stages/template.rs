@@ -108,6 +108,9 @@ mod tests {
         run("{{ Sha2Hash \"abc\" \"\" | trunc 8 }}", r#"{a="ba7816bf"}"#);
         run("{{ Hash \"\" \"abc\" | trunc 8 }}", r#"{a="3a985da7"}"#);
         run("{{ ternary \"y\" \"n\" (gt (.n | float64) 2.0) }}", r#"{a="y"}"#);
+        run("{{ if eq .n \"3\" }}three{{ end }}", r#"{a="three"}"#);
+        run("{{ trunc 1 .n }}xx", r#"{a="3xx"}"#);
+        run("", "{}");
         run("{{ .missing | default \"d\" }}", r#"{a="d"}"#);
         check_error("- template: {source: a, template: '{{ nope .Value }}'}", "function \"nope\" not defined");
     }
